@@ -1,0 +1,268 @@
+//! Configuration: a TOML file, overridden key by key by the environment.
+//!
+//! `DMARCER__CONTROL__LISTEN=…` overrides `listen` of `[control]`. A key that does not exist or a
+//! value that does not fit is an error that names it, where it was set, and the nearest right one.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::error::Kind;
+use figment::providers::{Env, Format, Toml};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
+
+/// A configuration file is never this long.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// No secret is longer.
+const MAX_SECRET_BYTES: usize = 64 * 1024;
+
+/// Everything that is wrong with a configuration, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", problems.join("\n"))]
+pub struct ConfigError {
+    /// For example ``control.lisen in dmarcer.toml: there is no such key, did you mean `listen`?``.
+    pub problems: Vec<String>,
+}
+
+/// Reads a configuration.
+///
+/// # Errors
+/// [`ConfigError`] lists what is wrong, by key.
+pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> {
+    let mut figment = Figment::new();
+    if let Some(file) = file {
+        figment = figment.merge(Toml::string(&read(file)?));
+    }
+    let named = file.map(|file| file.display().to_string());
+    // An empty variable is a variable that is not set: it overrides nothing.
+    let set = Env::prefixed("DMARCER__").split("__");
+    let set = set.filter(|key| !empty_in_environment(key.as_str()));
+    figment.merge(set).extract().map_err(|e| ConfigError {
+        problems: e
+            .into_iter()
+            .map(|e| problem(&e, named.as_deref()))
+            .collect(),
+    })
+}
+
+fn read(file: &Path) -> Result<String, ConfigError> {
+    let fail = |why: &str| ConfigError {
+        problems: vec![format!("the configuration file {} {why}", file.display())],
+    };
+    let length = fs::metadata(file)
+        .map_err(|e| fail(&format!("can't be read: {e}")))?
+        .len();
+    if length > MAX_FILE_BYTES {
+        return Err(fail("is longer than 1 MiB"));
+    }
+    let text = fs::read_to_string(file).map_err(|e| fail(&format!("can't be read: {e}")))?;
+    // Editors on Windows put a byte order mark in front.
+    Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+fn empty_in_environment(key: &str) -> bool {
+    let name = format!("DMARCER__{}", key.replace('.', "__").to_uppercase());
+    std::env::var(name).is_ok_and(|value| value.is_empty())
+}
+
+fn problem(error: &figment::Error, file: Option<&str>) -> String {
+    let from_environment = error
+        .metadata
+        .as_ref()
+        .is_some_and(|m| m.name.contains("environment variable"));
+    let source = match (from_environment, file) {
+        (true, _) => "the environment".to_owned(),
+        (false, Some(file)) => file.to_owned(),
+        (false, None) => "the configuration".to_owned(),
+    };
+    let path = error.path.join(".");
+    match &error.kind {
+        Kind::UnknownField(name, known) => {
+            // figment's path ends at the table, or at the key itself, depending on the source.
+            let table = error.path.iter().filter(|part| *part != name).cloned();
+            let key = table.chain([name.clone()]).collect::<Vec<_>>().join(".");
+            let nearest = known.iter().max_by(|a, b| {
+                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
+            });
+            match nearest {
+                Some(nearest) => {
+                    format!("{key} in {source}: there is no such key, did you mean `{nearest}`?")
+                }
+                None => format!("{key} in {source}: there is no such key"),
+            }
+        }
+        Kind::MissingField(name) => {
+            let place = if path.is_empty() {
+                String::new()
+            } else {
+                format!("[{path}] ")
+            };
+            format!("{place}{name}: this key has to be set in {source}")
+        }
+        kind if path.is_empty() => format!("{source}: {kind}"),
+        kind => format!("{path} in {source}: {kind}"),
+    }
+}
+
+/// A secret, written as itself or as `{ file = "…" }`. Never printed.
+#[derive(Clone)]
+pub struct Secret {
+    value: Zeroizing<String>,
+    from: Option<PathBuf>,
+}
+
+impl Secret {
+    /// A secret that was made here.
+    pub fn new(value: String) -> Secret {
+        Secret {
+            value: Zeroizing::new(value),
+            from: None,
+        }
+    }
+
+    /// The secret itself. Mind where it goes.
+    pub fn expose(&self) -> &str {
+        &self.value
+    }
+
+    /// Where it came from and how long it is, for `config check`.
+    pub fn describe(&self) -> String {
+        let length = self.value.len();
+        match &self.from {
+            Some(file) => format!("{length} bytes from {}", file.display()),
+            None => format!("{length} bytes, written in place"),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(
+            untagged,
+            expecting = "a string, or a table such as { file = \"/run/secret\" }"
+        )]
+        enum Written {
+            Value(String),
+            File(InFile),
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct InFile {
+            file: PathBuf,
+        }
+        let (value, from) = match Written::deserialize(deserializer)? {
+            Written::Value(value) => (value, None),
+            Written::File(InFile { file }) => {
+                let text = fs::read_to_string(&file).map_err(|e| {
+                    D::Error::custom(format!(
+                        "the secret file {} can't be read: {e}",
+                        file.display()
+                    ))
+                })?;
+                (text.trim_end_matches(['\r', '\n']).to_owned(), Some(file))
+            }
+        };
+        if value.is_empty() || value.len() > MAX_SECRET_BYTES {
+            return Err(D::Error::custom("a secret has 1 to 65536 bytes"));
+        }
+        Ok(Secret {
+            value: Zeroizing::new(value),
+            from,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[serde(default)]
+        control: Control,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Control {
+        listen: Option<std::net::SocketAddr>,
+        admin_token: Option<Secret>,
+    }
+
+    fn load_text(text: &str) -> Result<Sample, ConfigError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        load(Some(file.path()))
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_the_nearest_right_one() {
+        let error = load_text("[control]\nlisen = \"127.0.0.1:1\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("control.lisen"), "{error}");
+        assert!(error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_key() {
+        for text in [
+            "[control]\nlisten = \"127.0.0.1:99999\"\n",
+            "[control]\nlisten = 5\n",
+        ] {
+            let error = load_text(text).unwrap_err().to_string();
+            assert!(error.contains("control.listen"), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_configuration_are_refused_and_empty_ones_taken() {
+        assert!(load_text("").is_ok());
+        assert!(load_text("\u{feff}[control]\r\n").is_ok());
+        assert!(load_text("[control]\n[control]\n").is_err());
+        assert!(load_text("control = 3\n").is_err());
+        assert!(load_text("\0").is_err());
+    }
+
+    #[test]
+    fn a_missing_secret_file_is_named_and_a_secret_never_printed() {
+        let error = load_text("[control]\nadmin_token = { file = \"/nowhere/token\" }\n");
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("/nowhere/token") && error.contains("admin_token"),
+            "{error}"
+        );
+
+        let sample = load_text("[control]\nadmin_token = \"hunter2\"\n").unwrap();
+        assert!(!format!("{sample:?}").contains("hunter2"));
+        assert_eq!(sample.control.admin_token.unwrap().expose(), "hunter2");
+    }
+
+    #[test]
+    #[allow(clippy::result_large_err, reason = "figment's test jail asks for its own error")]
+    fn the_environment_overrides_the_file_and_an_empty_variable_does_not() {
+        figment::Jail::expect_with(|jail| {
+            jail.create_file("dmarcer.toml", "[control]\nlisten = \"127.0.0.1:1\"\n")?;
+            let path = jail.directory().join("dmarcer.toml");
+            jail.set_env("DMARCER__CONTROL__LISTEN", "");
+            let sample: Sample = load(Some(&path)).unwrap();
+            assert_eq!(sample.control.listen.unwrap().port(), 1);
+            jail.set_env("DMARCER__CONTROL__LISTEN", "127.0.0.1:2");
+            let sample: Sample = load(Some(&path)).unwrap();
+            assert_eq!(sample.control.listen.unwrap().port(), 2);
+            Ok(())
+        });
+    }
+}
