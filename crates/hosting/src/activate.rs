@@ -16,12 +16,7 @@ impl Claim {
     ///
     /// # Errors
     /// Nothing is created for a parked domain, a null MX or a failed lookup.
-    pub fn activate(
-        &self,
-        region: &RegionId,
-        mx: &LiveMx,
-        fresh: Fresh,
-    ) -> Result<Claim, Refusal> {
+    pub fn activate(&self, region: &RegionId, mx: &LiveMx, fresh: Fresh) -> Result<Claim, Refusal> {
         self.off()?;
         if self.kind == Kind::Parked {
             return Err(Refusal::DomainParked { domain: self.domain.clone() });

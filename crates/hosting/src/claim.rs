@@ -122,9 +122,7 @@ impl Claim {
             Some(Hosting { state: State::Stopping { since }, .. }) => {
                 Err(Refusal::Stopping { domain, since: *since })
             }
-            Some(hosting) => {
-                Err(Refusal::HostingActive { domain, region: hosting.region.clone() })
-            }
+            Some(hosting) => Err(Refusal::HostingActive { domain, region: hosting.region.clone() }),
         }
     }
 

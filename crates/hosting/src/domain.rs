@@ -1,5 +1,6 @@
 //! The one way in which a domain name enters the product.
 
+mod problem;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,8 @@ use std::str::FromStr;
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 use psl::Type;
+
+pub use problem::{DomainProblem, InvalidDomain};
 
 use crate::text::echo;
 
@@ -58,11 +61,8 @@ impl Domain {
     ///
     /// Stays in A-labels if it would hold an invisible character.
     pub fn unicode(&self) -> String {
-        let (name, valid) = Uts46::new().to_unicode(
-            self.0.as_bytes(),
-            AsciiDenyList::STD3,
-            Hyphens::Check,
-        );
+        let (name, valid) =
+            Uts46::new().to_unicode(self.0.as_bytes(), AsciiDenyList::STD3, Hyphens::Check);
         match valid {
             Ok(()) if !name.contains(invisible) => name.into_owned(),
             _ => self.0.clone(),
@@ -114,106 +114,6 @@ impl FromStr for Domain {
     fn from_str(input: &str) -> Result<Domain, InvalidDomain> {
         Domain::parse(input)
     }
-}
-
-/// A text that is no domain for us, and why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot use \"{input}\": {reason}")]
-pub struct InvalidDomain {
-    /// The text: cut, and with its control and invisible characters escaped.
-    pub input: String,
-    /// What is wrong with it.
-    pub reason: DomainProblem,
-}
-
-/// What keeps a text from being a [`Domain`]. Each sentence says what to enter instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DomainProblem {
-    /// Nothing was entered.
-    #[error("nothing was entered; enter a domain such as example.com")]
-    Empty,
-    /// A scheme, a path or a query.
-    #[error("this is a web address; enter the domain alone, such as example.com")]
-    Url,
-    /// An `@`.
-    #[error("this is an e-mail address; enter what follows the @")]
-    EmailAddress,
-    /// A port after a colon.
-    #[error("leave out the colon and the port")]
-    Port,
-    /// IPv4 or IPv6, in any spelling.
-    #[error("this is an IP address; enter the domain that stands after the @ in your e-mail")]
-    IpAddress,
-    /// A `*`.
-    #[error("a wildcard is not a domain; add each domain that receives mail by itself")]
-    Wildcard,
-    /// Such as `_dmarc.example.com`.
-    #[error("a name with an underscore holds a DNS record; enter the domain that it belongs to")]
-    Underscore,
-    /// Blanks or line ends within the name.
-    #[error("there is a blank or a line end in it; enter one domain without blanks")]
-    Blank,
-    /// Control characters, direction marks, joiners and others that cannot be seen.
-    #[error(
-        "it holds the invisible character U+{code:04X}; type the name anew, or enter its form \
-         that begins with xn--"
-    )]
-    Invisible {
-        /// Its Unicode code point.
-        code: u32,
-    },
-    /// Two dots in a row, or one at the start.
-    #[error("there is a dot too many; enter it as in example.com")]
-    EmptyLabel,
-    /// A hyphen where none may be.
-    ///
-    /// Certificate authorities refuse two hyphens in third and fourth place too, save for `xn--`.
-    #[error(
-        "a part of it begins or ends with a hyphen, or has two as its third and fourth \
-         character; correct the spelling"
-    )]
-    Hyphen,
-    /// A label over 63 bytes
-    /// ([RFC 1035 section 2.3.4](https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4)).
-    #[error("a part between two dots is longer than 63 bytes; shorten it")]
-    LongLabel,
-    /// Over [`MAX_DOMAIN_BYTES`].
-    #[error(
-        "it is too long; enter a domain of at most {MAX_DOMAIN_BYTES} bytes, so that the names \
-         under it fit into DNS"
-    )]
-    TooLong,
-    /// `xn--` followed by what decodes to nothing valid.
-    #[error("its xn-- part stands for no valid name; enter the name in its own letters")]
-    Punycode,
-    /// A character that no domain has.
-    #[error("only letters, digits, hyphens and dots can be in a domain; remove the others")]
-    Character,
-    /// Such as `localhost` or `com`.
-    #[error("this is one word; enter a whole domain such as example.com")]
-    SingleLabel,
-    /// A suffix under which a registry registers domains, such as `co.uk`.
-    #[error("domains are registered below {suffix}; enter yours, such as example.{suffix}")]
-    PublicSuffix {
-        /// The suffix.
-        suffix: String,
-    },
-    /// A suffix under which a company gives names to its customers, such as `github.io`.
-    #[error(
-        "{suffix} belongs to a company that gives names below it to others; enter your own name \
-         below it, such as example.{suffix}"
-    )]
-    PrivateSuffix {
-        /// The suffix.
-        suffix: String,
-    },
-    /// Such as `mta-sts.example.com`: it serves a policy and has none.
-    #[error("this is the host that serves a policy; enter the domain itself, {domain}")]
-    PolicyHost {
-        /// The domain whose policy it serves.
-        domain: String,
-    },
 }
 
 fn canonical(input: &str) -> Result<String, DomainProblem> {
@@ -322,7 +222,6 @@ fn diagnose(input: &str) -> DomainProblem {
     let name = input.to_lowercase().replace(['\u{3002}', '\u{ff0e}', '\u{ff61}'], ".");
     let name = name.strip_suffix('.').unwrap_or(&name);
     for label in name.split('.') {
-        let punycode = label.starts_with("xn--");
         if label.is_empty() {
             return DomainProblem::EmptyLabel;
         }
@@ -332,11 +231,11 @@ fn diagnose(input: &str) -> DomainProblem {
         if label.len() > 63 {
             return DomainProblem::LongLabel;
         }
-        if label.starts_with('-') || label.ends_with('-') || !punycode && label.get(2..4) == Some("--") {
-            return DomainProblem::Hyphen;
-        }
-        if punycode {
+        if label.starts_with("xn--") {
             return DomainProblem::Punycode;
+        }
+        if label.starts_with('-') || label.ends_with('-') || label.get(2..4) == Some("--") {
+            return DomainProblem::Hyphen;
         }
     }
     if name.len() > MAX_DOMAIN_BYTES { DomainProblem::TooLong } else { DomainProblem::Character }

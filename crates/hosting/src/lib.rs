@@ -29,7 +29,8 @@
 //! | `names.rs` | regions, workspaces, claims, nonces, revisions |
 //! | `claim.rs` | [`Claim`] and [`Hosting`]: the state |
 //! | `version.rs` | [`Version`]: one body under one id; the `max_age` of each mode |
-//! | `activate.rs` `promote.rs` `revert.rs` `refresh.rs` `set.rs` `deactivate.rs` `cancel.rs` `repair.rs` `convert.rs` | one command each |
+//! | `activate.rs` `promote.rs` `revert.rs` `refresh.rs` `set.rs` | one command each |
+//! | `deactivate.rs` `cancel.rs` `repair.rs` `convert.rs` | and these |
 //! | `refusal.rs` | [`Refusal`]: every no |
 //! | `mx.rs` | from MX records to mx lines |
 //! | `readiness.rs` | [`assess`]: ready to enforce, and the evidence |

@@ -4,9 +4,11 @@
 //! keep for long ([RFC 8461 section 10.3](https://www.rfc-editor.org/rfc/rfc8461#section-10.3)).
 //! So what proves is bound to the one claim, and read where nobody else can answer.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::Domain;
 use crate::names::Nonce;
 
 /// How far apart the two looks at a transfer are at least: longer than a mistaken zone usually
@@ -24,7 +26,8 @@ pub struct Observed {
     pub at: Timestamp,
     /// The CNAME targets at the policy host.
     pub cname: Vec<Answer>,
-    /// The TXT values at [`Domain::proof_name`], each record's strings joined.
+    /// The TXT values at the domain's [proof name](crate::Domain::proof_name), each record's
+    /// strings joined.
     pub txt: Vec<Answer>,
 }
 
@@ -51,7 +54,8 @@ pub fn cname_target(nonce: &Nonce, region_host: &str) -> String {
     format!("{nonce}.{}", bare(region_host).to_ascii_lowercase())
 }
 
-/// What a claim may show as TXT at [`Domain::proof_name`] instead: `dmarcer=<nonce>`.
+/// What a claim may show as TXT at its [proof name](crate::Domain::proof_name) instead:
+/// `dmarcer=<nonce>`.
 pub fn txt_value(nonce: &Nonce) -> String {
     format!("{TXT_PREFIX}{nonce}")
 }
@@ -117,8 +121,7 @@ fn is_gone(old: &Nonce, look: &Observed) -> bool {
 
 /// Whether there are answers, none failed, and `holds` is true of each.
 fn all(answers: &[Answer], holds: impl Fn(&[String]) -> bool) -> bool {
-    !answers.is_empty()
-        && answers.iter().all(|answer| answer.values.as_deref().is_ok_and(&holds))
+    !answers.is_empty() && answers.iter().all(|answer| answer.values.as_deref().is_ok_and(&holds))
 }
 
 /// The TXT value, if it is one by which some claim is shown. Others may stand beside it.
@@ -131,6 +134,3 @@ fn claimed(found: &str) -> Option<&str> {
 fn bare(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
-
-#[cfg(test)]
-mod tests;

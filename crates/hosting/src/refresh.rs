@@ -6,7 +6,6 @@ use crate::claim::{Claim, Hosting};
 use crate::mx::{Because, LiveMx, MxLine, MxLines, mx_lines};
 use crate::names::Revision;
 use crate::refusal::Refusal;
-use crate::text::list;
 use crate::version::{Change, Fresh, Version};
 
 /// What a refresh would do, line by line.
@@ -86,8 +85,7 @@ impl Claim {
             lines.iter().cloned().partition(|line| current.policy.mx.contains(&line.pattern));
         let wanted: Vec<MxPattern> = lines.into_iter().map(|line| line.pattern).collect();
         let gone = current.policy.mx.iter().filter(|pattern| !wanted.contains(pattern));
-        let because =
-            if current.placeholder { Because::Placeholder } else { Because::NotInDns };
+        let because = if current.placeholder { Because::Placeholder } else { Because::NotInDns };
         let removed: Vec<_> = gone
             .map(|pattern| MxLine { pattern: pattern.clone(), because: because.clone() })
             .collect();

@@ -21,7 +21,9 @@ use crate::version::UnknownWord;
 #[allow(missing_docs, reason = "each field is what its message says of it")]
 pub enum Refusal {
     /// Parked domains take no mail, so there is nothing to protect.
-    #[error("convert {domain} to a Standard domain first: MTA-STS is not available for a Parked one")]
+    #[error(
+        "convert {domain} to a Standard domain first: MTA-STS is not available for a Parked one"
+    )]
     DomainParked { domain: Domain },
     /// This workspace has claimed the domain already.
     #[error("{domain} is in this workspace already: use that entry")]
@@ -65,7 +67,9 @@ pub enum Refusal {
     )]
     Stopping { domain: Domain, since: Timestamp },
     /// There is no stop to call back.
-    #[error("hosting of {domain} is not stopping: there is nothing to cancel, so leave it as it is")]
+    #[error(
+        "hosting of {domain} is not stopping: there is nothing to cancel, so leave it as it is"
+    )]
     NotStopping { domain: Domain },
     /// The caller saw an older state than the one stored.
     #[error(
@@ -85,7 +89,9 @@ pub enum Refusal {
     #[error("{domain} says that it takes no mail (null MX): publish real MX records first")]
     NullMx { domain: Domain },
     /// DNS has no MX for the domain, and the policy has real hosts.
-    #[error("no MX records of {domain} were found and the policy was left as it is: add them in DNS")]
+    #[error(
+        "no MX records of {domain} were found and the policy was left as it is: add them in DNS"
+    )]
     NoMx { domain: Domain },
     /// DNS gave no answer to rely on.
     #[error("the MX lookup of {domain} failed ({why}) and nothing was changed: try again")]
@@ -217,8 +223,12 @@ impl Refusal {
             | Refusal::DomainReserved { .. }
             | Refusal::InvalidPolicy { .. }
             | Refusal::MaxAgeOutOfRange { .. } => RefusalKind::Invalid,
-            Refusal::DomainExists { .. } | Refusal::RevisionConflict { .. } => RefusalKind::Conflict,
-            Refusal::DomainNotFound { .. } | Refusal::RegionNotFound { .. } => RefusalKind::NotFound,
+            Refusal::DomainExists { .. } | Refusal::RevisionConflict { .. } => {
+                RefusalKind::Conflict
+            }
+            Refusal::DomainNotFound { .. } | Refusal::RegionNotFound { .. } => {
+                RefusalKind::NotFound
+            }
             Refusal::ReissueLimit { .. } => RefusalKind::Exhausted,
             Refusal::MxLookupFailed { .. } => RefusalKind::Unavailable,
             _ => RefusalKind::Precondition,

@@ -38,10 +38,7 @@ pub struct Served {
 /// one may have been taken or renewed, plus its `max_age`. That last time is the last fetch or the
 /// end of its announcement; and for those that were on the edges while the last old id was still
 /// visible, `none_visible_since`.
-pub fn stops_at(
-    versions: &[Served],
-    none_visible_since: Option<Timestamp>,
-) -> Option<Timestamp> {
+pub fn stops_at(versions: &[Served], none_visible_since: Option<Timestamp>) -> Option<Timestamp> {
     let visible = none_visible_since?;
     let taken: Vec<&Served> = versions.iter().filter(|v| v.may_be_held()).collect();
     let lingering = lingering_from(&taken);
@@ -125,7 +122,11 @@ mod tests {
     #[test]
     fn there_is_no_date_before_none_is_visible() {
         check(&[(Mode::Enforce, 1000, Some(50), Some(90))], None, None);
-        assert!(!has_ended(&versions(&[(Mode::Enforce, 1, Some(5), None)]), None, at(i64::from(u32::MAX))));
+        assert!(!has_ended(
+            &versions(&[(Mode::Enforce, 1, Some(5), None)]),
+            None,
+            at(i64::from(u32::MAX))
+        ));
     }
 
     #[test]
@@ -180,7 +181,8 @@ mod tests {
             prop_assert!(end >= at(visible));
             for version in served.iter().filter(|v| v.mode != Mode::None) {
                 let max_age = SignedDuration::from_secs(version.max_age_seconds.into());
-                for taken in [version.last_served_at, version.announced_until].into_iter().flatten() {
+                let taken = [version.last_served_at, version.announced_until];
+                for taken in taken.into_iter().flatten() {
                     prop_assert!(taken + max_age <= end);
                 }
             }

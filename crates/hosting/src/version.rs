@@ -139,7 +139,7 @@ impl FromStr for Change {
 
 /// A word that is none of those known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{input}\" is not {what}: use one of {known}")]
+#[error("cannot use \"{input}\" as {what}: enter one of {known}")]
 pub struct UnknownWord {
     /// The word: cut, and with control characters escaped.
     pub input: String,

@@ -33,6 +33,13 @@ pub struct Caller {
     pub role: Role,
 }
 
+impl Caller {
+    /// Whose things this call is about: a service of the fleet says so, anybody else sees their own.
+    pub fn acting_for<'a>(&'a self, workspace: &'a str) -> &'a str {
+        if self.role == Role::Service && !workspace.is_empty() { workspace } else { &self.workspace }
+    }
+}
+
 /// Knows the tokens that are good. Deny by default: without one of them there is no caller.
 #[derive(Clone, Default)]
 pub struct Authenticator {

@@ -46,7 +46,9 @@ fn script(c: char) -> Option<Script> {
         'a'..='z' | 'A'..='Z' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => Script::Latin,
         '\u{250}'..='\u{2af}' | '\u{a720}'..='\u{a7ff}' | '\u{ab30}'..='\u{ab64}' => Script::Latin,
         '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => Script::Greek,
-        '\u{400}'..='\u{52f}' | '\u{1c80}'..='\u{1c8f}' | '\u{a640}'..='\u{a69f}' => Script::Cyrillic,
+        '\u{400}'..='\u{52f}' | '\u{1c80}'..='\u{1c8f}' | '\u{a640}'..='\u{a69f}' => {
+            Script::Cyrillic
+        }
         '\u{531}'..='\u{58f}' => Script::Armenian,
         '\u{591}'..='\u{5ff}' => Script::Hebrew,
         '\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{8a0}'..='\u{8ff}' => Script::Arabic,

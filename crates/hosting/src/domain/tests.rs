@@ -101,9 +101,9 @@ fn what_is_no_domain_is_refused_with_what_to_enter() {
     check("exam!ple.com", Err(Character));
     check("example.com; drop table", Err(Blank));
     check("<b>.example.com", Err(Character));
-    check("xn--a-ecp.example\u{fffd}", Err(Punycode).or(hidden(0xfffd)));
+    check("exam\u{fffd}ple.com", Err(Character));
     check("xn--.example", Err(Punycode));
-    check("xn--example-.com", Err(Hyphen));
+    check("xn--example-.com", Err(Punycode)); // decodes to ASCII
     check("xn--99999999999.example", Err(Punycode));
     check("א1a.example", Err(Character)); // right-to-left label with a Latin letter
 }
@@ -120,7 +120,8 @@ fn lengths_leave_room_for_the_names_below() {
     check(&format!("{label}a.com"), Err(DomainProblem::LongLabel));
 
     let domain = Domain::parse(&longest).unwrap();
-    let names = [domain.policy_host(), domain.record_name(), domain.tls_rpt_name(), domain.proof_name()];
+    let names =
+        [domain.policy_host(), domain.record_name(), domain.tls_rpt_name(), domain.proof_name()];
     assert!(names.iter().all(|n| n.len() <= 253));
 }
 
@@ -167,9 +168,8 @@ proptest! {
             prop_assert_eq!(Domain::parse(&format!(" {domain}. ")), Ok(domain.clone()));
             prop_assert!(domain.as_str().len() <= MAX_DOMAIN_BYTES);
             prop_assert!(domain.as_str().split('.').count() >= 2);
-            prop_assert!(domain.as_str().bytes().all(|b| {
-                b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.'
-            }));
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+            prop_assert!(domain.as_str().bytes().all(plain));
         }
     }
 

@@ -93,7 +93,10 @@ fn a_domain_passes_on_when_two_looks_agree_that_it_has() {
 
 #[test]
 fn what_to_publish() {
-    assert_eq!(cname_target(&nonce('a'), "EU-1.sts.example.net."), "aaaaaaaaaaaaaaaa.eu-1.sts.example.net");
+    assert_eq!(
+        cname_target(&nonce('a'), "EU-1.sts.example.net."),
+        "aaaaaaaaaaaaaaaa.eu-1.sts.example.net"
+    );
     assert_eq!(txt_value(&nonce('a')), "dmarcer=aaaaaaaaaaaaaaaa");
 }
 

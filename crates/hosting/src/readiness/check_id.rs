@@ -118,6 +118,9 @@ impl FromStr for CheckId {
     }
 }
 
+/// A common beginning so long tells what was meant.
+const ALIKE_BYTES: usize = 4;
+
 /// A text that names no check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no readiness check \"{input}\": {}", self.advice())]
@@ -142,15 +145,17 @@ impl UnknownCheck {
     }
 }
 
-/// The check whose words `name` shares most of, if it shares any: `mx`, `reports clear`, `tls`.
+/// The check that shares most words with `name`, then the longest beginning: `mx-tsl`, `testing`.
 fn nearest(name: &str) -> Option<CheckId> {
     let words: Vec<&str> = name.split('_').filter(|word| word.len() > 1).take(8).collect();
-    let shared = |check: &CheckId| {
-        let has = |word: &&&str| check.as_str().split('_').any(|own| own == **word);
-        words.iter().filter(has).count()
+    let likeness = |check: &CheckId| {
+        let own = check.as_str();
+        let shared = words.iter().filter(|word| own.split('_').any(|w| w == **word)).count();
+        let beginning = own.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        (shared, beginning)
     };
-    // The first of those that share as much.
-    CheckId::ALL.into_iter().rev().max_by_key(shared).filter(|check| shared(check) > 0)
+    let nearest = CheckId::ALL.into_iter().max_by_key(likeness);
+    nearest.filter(|check| likeness(check) >= (0, ALIKE_BYTES))
 }
 
 #[cfg(test)]
@@ -172,10 +177,12 @@ mod tests {
             let error = text.parse::<CheckId>().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-        check("reports-clear", "did you mean reports_recent");
+        check("reports-clear", "did you mean reports_clean");
         check("report_clean", "did you mean reports_clean");
         check("testing", "did you mean testing_long_enough");
-        check("mx-tsl", "did you mean mx_not_placeholder");
+        check("mx-tsl", "did you mean mx_tls");
+        check("certificate", "did you mean certificate_valid");
+        check("fetch", "did you mean fetched");
         check("all", "use one of fetched, reports_recent, reports_clean, mx_tls,");
         check("", "use one of fetched");
     }

@@ -1,0 +1,325 @@
+//! One change, one transaction: the row and the documents that tell of it.
+
+use hosting::{
+    Claim, ClaimId, Domain, Fresh, Hosting, Kind, Nonce, Refusal, RegionId, State, WorkspaceId,
+};
+use jiff::Timestamp;
+use mta_sts::PolicyId;
+use service::clock::SharedClock;
+use store::{Store, StoreError, Write};
+use wire::{Message, bus};
+
+use crate::Signals;
+use crate::sql::{ClaimRow, Document, Region, VersionRow};
+
+/// Ids that a RecordsDocument tells of, to know an old one from somebody else's.
+const FORMER_IDS: i64 = 32;
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChangeError {
+    /// The product said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database did not do it.
+    #[error("the change could not be stored")]
+    Store(#[from] StoreError),
+}
+
+impl From<store::sqlx::Error> for ChangeError {
+    fn from(error: store::sqlx::Error) -> ChangeError {
+        ChangeError::Store(StoreError::Query(error))
+    }
+}
+
+/// Claims and their hosting, as committed.
+pub(crate) struct Domains {
+    store: Store,
+    clock: SharedClock,
+    signals: Signals,
+}
+
+/// A domain's bucket in its region.
+pub(crate) fn policies_bucket(region: &RegionId) -> String {
+    format!("policies-{region}")
+}
+
+/// The bucket that tells dns what to look for.
+pub(crate) const RECORDS_BUCKET: &str = "records";
+
+impl Domains {
+    pub(crate) fn new(store: Store, clock: SharedClock, signals: Signals) -> Domains {
+        Domains { store, clock, signals }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A workspace's claim to a domain.
+    pub(crate) async fn find(
+        &self,
+        workspace: &WorkspaceId,
+        domain: &Domain,
+    ) -> Result<ClaimRow, ChangeError> {
+        let row = ClaimRow::find(self.store.read(), workspace, domain).await?;
+        Ok(row.ok_or_else(|| Refusal::DomainNotFound { domain: domain.clone() })?)
+    }
+
+    /// Claims a domain for a workspace. Nothing is served by it.
+    pub(crate) async fn add(
+        &self,
+        workspace: &WorkspaceId,
+        domain: &Domain,
+        kind: Kind,
+    ) -> Result<ClaimRow, ChangeError> {
+        let id = fresh_claim_id();
+        let nonce = Nonce::from_random(rand::random());
+        let claim = Claim::new(id, workspace.clone(), domain.clone(), kind, nonce);
+
+        let mut write = self.store.write().await?;
+        for region in Region::all(&mut *write).await? {
+            let below = format!(".{}", region.host);
+            if domain.as_str() == region.host || domain.as_str().ends_with(&below) {
+                return Err(Refusal::DomainReserved { domain: domain.clone() }.into());
+            }
+        }
+        if ClaimRow::id_of(&mut *write, workspace, domain).await?.is_some() {
+            return Err(Refusal::DomainExists { domain: domain.clone() }.into());
+        }
+        ClaimRow::ensure_name(&mut write, domain).await?;
+        ClaimRow::insert(&mut write, &claim, self.clock.now()).await?;
+        write.commit().await?;
+        self.find(workspace, domain).await
+    }
+
+    /// Gives a claim up. The name keeps its revisions and ids.
+    pub(crate) async fn remove(
+        &self,
+        workspace: &WorkspaceId,
+        domain: &Domain,
+    ) -> Result<(), ChangeError> {
+        let mut write = self.store.write().await?;
+        let row = self.to_change(&mut write, workspace, domain).await?;
+        row.claim.may_remove()?;
+        if ClaimRow::owner(&mut write, domain).await?.as_ref() == Some(&row.claim.id) {
+            ClaimRow::set_owner(&mut write, domain, None).await?;
+        }
+        Document::put(&mut write, RECORDS_BUCKET, row.claim.id.as_str(), None).await?;
+        ClaimRow::remove(&mut write, &row.claim.id, self.clock.now()).await?;
+        write.commit().await?;
+        self.signals.publish.wake();
+        Ok(())
+    }
+
+    /// Makes one change that a person asked for: `decide` is pure, and sees the claim as nobody
+    /// else can change it meanwhile. Where it decides for no change, nothing is written.
+    pub(crate) async fn change(
+        &self,
+        workspace: &WorkspaceId,
+        domain: &Domain,
+        by: &str,
+        decide: impl FnOnce(&Claim, Fresh) -> Result<Option<Claim>, Refusal> + Send,
+    ) -> Result<ClaimRow, ChangeError> {
+        let mut write = self.store.write().await?;
+        let row = self.to_change(&mut write, workspace, domain).await?;
+        let fresh = Fresh {
+            revision: ClaimRow::next_revision(&mut write, domain).await?,
+            policy_id: PolicyId::from_random(rand::random()),
+            now: self.clock.now(),
+            by: by.to_owned(),
+        };
+        let Some(claim) = decide(&row.claim, fresh)? else {
+            return Ok(row);
+        };
+        let after = self.commit(write, &row, claim).await?;
+        self.signals.publish.wake();
+        self.signals.stop.wake();
+        Ok(after)
+    }
+
+    /// Makes a change that a loop found due. `decide` may find that it no longer is.
+    pub(crate) async fn advance(
+        &self,
+        id: &ClaimId,
+        decide: impl FnOnce(&ClaimRow, Timestamp) -> Option<ClaimRow> + Send,
+    ) -> Result<Option<ClaimRow>, ChangeError> {
+        let mut write = self.store.write().await?;
+        let row = ClaimRow::to_change(&mut write, id, self.store.for_update()).await?;
+        let Some(row) = row else { return Ok(None) };
+        let Some(next) = decide(&row, self.clock.now()) else { return Ok(None) };
+        let after = self.commit_row(write, &row, next).await?;
+        self.signals.publish.wake();
+        Ok(Some(after))
+    }
+
+    /// The claim is proven now, and with it no other claim to its name.
+    pub(crate) async fn prove(&self, id: &ClaimId) -> Result<Option<ClaimRow>, ChangeError> {
+        let for_update = self.store.for_update();
+        let mut write = self.store.write().await?;
+        let Some(row) = ClaimRow::to_change(&mut write, id, for_update).await? else {
+            return Ok(None);
+        };
+        let domain = row.claim.domain.clone();
+        let owner = ClaimRow::owner(&mut write, &domain).await?;
+        if let Some(owner) = owner.filter(|owner| owner != id)
+            && let Some(before) = ClaimRow::to_change(&mut write, &owner, for_update).await?
+        {
+            let superseded = ClaimRow { claim: before.claim.superseded(), ..before.clone() };
+            superseded.update(&mut write).await?;
+            self.write_documents(&mut write, &before.claim, &superseded).await?;
+        }
+        ClaimRow::set_owner(&mut write, &domain, Some(id)).await?;
+        let claim = row.claim.proven(self.clock.now());
+        let after = self.commit(write, &row, claim).await?;
+        self.signals.publish.wake();
+        Ok(Some(after))
+    }
+
+    /// Writes what dns is to look for again, after a region's mailbox has changed.
+    pub(crate) async fn rewrite_records(
+        &self,
+        write: &mut Write,
+        region: &RegionId,
+    ) -> Result<(), StoreError> {
+        for id in ClaimRow::ids_in_region(write, region).await? {
+            if let Some(row) = ClaimRow::to_change(write, &id, "").await? {
+                self.write_records(write, &row).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn to_change(
+        &self,
+        write: &mut Write,
+        workspace: &WorkspaceId,
+        domain: &Domain,
+    ) -> Result<ClaimRow, ChangeError> {
+        let not_found = || Refusal::DomainNotFound { domain: domain.clone() };
+        let id = ClaimRow::id_of(&mut **write, workspace, domain).await?.ok_or_else(not_found)?;
+        let row = ClaimRow::to_change(write, &id, self.store.for_update()).await?;
+        Ok(row.ok_or_else(not_found)?)
+    }
+
+    async fn commit(
+        &self,
+        write: Write,
+        before: &ClaimRow,
+        claim: Claim,
+    ) -> Result<ClaimRow, ChangeError> {
+        // What was announced or seen belongs to one time of hosting.
+        let goes_on = before.claim.hosting.is_some() && claim.hosting.is_some();
+        let stopping = matches!(claim.state(), State::Stopping { .. });
+        let next = ClaimRow {
+            claim,
+            created_at: before.created_at,
+            announced: before.announced.clone().filter(|_| goes_on),
+            found_policy_id: before.found_policy_id.clone(),
+            none_visible_since: before.none_visible_since.filter(|_| goes_on && stopping),
+        };
+        self.commit_row(write, before, next).await
+    }
+
+    async fn commit_row(
+        &self,
+        mut write: Write,
+        before: &ClaimRow,
+        next: ClaimRow,
+    ) -> Result<ClaimRow, ChangeError> {
+        if let Some(hosting) = &next.claim.hosting
+            && Some(hosting.current.revision) != before.claim.revision()
+        {
+            let claim = &next.claim;
+            VersionRow::insert(&mut write, &claim.domain, &claim.id, &hosting.current).await?;
+        }
+        next.update(&mut write).await?;
+        self.write_documents(&mut write, &before.claim, &next).await?;
+        write.commit().await?;
+        Ok(next)
+    }
+
+    async fn write_documents(
+        &self,
+        write: &mut Write,
+        before: &Claim,
+        after: &ClaimRow,
+    ) -> Result<(), StoreError> {
+        self.write_records(write, after).await?;
+        let domain = after.claim.domain.as_str();
+        // Only the proven claim speaks for the name on the edges.
+        if let Some(hosting) = served(before) {
+            let stays = served(&after.claim).is_some_and(|now| now.region == hosting.region);
+            if !stays {
+                Document::put(write, &policies_bucket(&hosting.region), domain, None).await?;
+            }
+        }
+        if let Some(hosting) = served(&after.claim) {
+            let document = bus::PolicyDocument {
+                domain: domain.to_owned(),
+                revision: hosting.current.revision.number(),
+                body: hosting.current.body.clone(),
+                claim_id: after.claim.id.to_string(),
+            };
+            let payload = document.encode_to_vec();
+            Document::put(write, &policies_bucket(&hosting.region), domain, Some(&payload)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_records(&self, write: &mut Write, row: &ClaimRow) -> Result<(), StoreError> {
+        let key = row.claim.id.as_str();
+        match records(write, row).await? {
+            None => Document::put(write, RECORDS_BUCKET, key, None).await,
+            Some(records) => {
+                let payload = records.encode_to_vec();
+                Document::put(write, RECORDS_BUCKET, key, Some(&payload)).await
+            }
+        }
+    }
+}
+
+/// What edges serve of a claim.
+fn served(claim: &Claim) -> Option<&Hosting> {
+    claim.hosting.as_ref().filter(|_| claim.is_proven())
+}
+
+async fn records(
+    write: &mut Write,
+    row: &ClaimRow,
+) -> Result<Option<bus::RecordsDocument>, StoreError> {
+    let claim = &row.claim;
+    let Some(hosting) = &claim.hosting else { return Ok(None) };
+    let Some(region) = Region::find(&mut **write, &hosting.region).await? else {
+        return Ok(None);
+    };
+    let announced = row.announced.as_ref().map(|row| row.version.policy_id.to_string());
+    let former = VersionRow::announced_ids(&mut **write, &claim.domain, FORMER_IDS).await?;
+    Ok(Some(bus::RecordsDocument {
+        claim_id: claim.id.to_string(),
+        workspace_id: claim.workspace.to_string(),
+        domain: claim.domain.to_string(),
+        region_id: region.id.to_string(),
+        region_host: region.host,
+        nonce: claim.nonce.to_string(),
+        former_policy_ids: former.into_iter().filter(|id| Some(id) != announced.as_ref()).collect(),
+        policy_id: announced.unwrap_or_default(),
+        reports_uri: reports_uri(&region.reports, &claim.nonce),
+        proven: claim.is_proven(),
+    }))
+}
+
+/// `tlsrpt@reports.example` with the claim's nonce as its detail (RFC 5233), so that a report finds
+/// its workspace by the nonce and the policy domain both.
+fn reports_uri(mailbox: &str, nonce: &Nonce) -> String {
+    match mailbox.rsplit_once('@') {
+        Some((local, host)) => format!("mailto:{local}+{nonce}@{host}"),
+        None => String::new(),
+    }
+}
+
+fn fresh_claim_id() -> ClaimId {
+    // A nonce is 20 letters and digits, which a claim's id may be too.
+    let text = Nonce::from_random(rand::random()).to_string();
+    text.parse().expect("letters and digits make a claim id")
+}

@@ -1,0 +1,143 @@
+//! What control asks the other services.
+
+use hosting::{Answer, Claim, Domain, LiveMx, MxHost, Observed};
+use jiff::Timestamp;
+use service::peer::Peer;
+use tonic::{Code, Status};
+use wire::dns::record_service_client::RecordServiceClient;
+use wire::intake::activity_service_client::ActivityServiceClient;
+use wire::issuer::certificate_service_client::CertificateServiceClient;
+use wire::time::from_wire;
+use wire::{dns, intake, issuer};
+
+/// The services that control calls.
+pub(crate) struct Peers {
+    dns: RecordServiceClient<Peer>,
+    issuer: CertificateServiceClient<Peer>,
+    intake: ActivityServiceClient<Peer>,
+}
+
+/// A certificate as far as control cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    pub(crate) not_after: Option<Timestamp>,
+    /// Place in the region's feed of certificates.
+    pub(crate) position: u64,
+}
+
+/// A peer gave no answer; says why, in words for a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{service} isn't answering: {why}")]
+pub(crate) struct NoAnswer {
+    pub(crate) service: &'static str,
+    pub(crate) why: String,
+}
+
+impl Peers {
+    pub(crate) fn new(dns: Peer, issuer: Peer, intake: Peer) -> Peers {
+        Peers {
+            dns: RecordServiceClient::new(dns),
+            issuer: CertificateServiceClient::new(issuer),
+            intake: ActivityServiceClient::new(intake),
+        }
+    }
+
+    /// The MX of a domain, now. That nobody could look is one of the answers.
+    pub(crate) async fn live_mx(&self, domain: &Domain) -> LiveMx {
+        let request = dns::LookupMxRequest { domain: domain.to_string() };
+        let response = match self.dns.clone().lookup_mx(request).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return LiveMx::Failed { why: no_answer("dns", &status).to_string() },
+        };
+        match response.outcome() {
+            dns::MxOutcome::Hosts => {
+                let hosts = response.hosts.into_iter().map(|host| MxHost {
+                    preference: u16::try_from(host.preference).unwrap_or(u16::MAX),
+                    host: host.host,
+                });
+                LiveMx::Hosts(hosts.collect())
+            }
+            dns::MxOutcome::NullMx => LiveMx::Null,
+            dns::MxOutcome::NoMx => LiveMx::None,
+            dns::MxOutcome::Failed | dns::MxOutcome::Unspecified => {
+                LiveMx::Failed { why: response.error }
+            }
+        }
+    }
+
+    /// What each of the zone's name servers says about the names that can prove a claim.
+    pub(crate) async fn observe_proof(&self, domain: &Domain) -> Result<Observed, NoAnswer> {
+        let request = dns::ObserveProofRequest { domain: domain.to_string() };
+        let response = self.dns.clone().observe_proof(request).await;
+        let response = response.map_err(|status| no_answer("dns", &status))?.into_inner();
+        if !response.error.is_empty() {
+            return Err(NoAnswer { service: "dns", why: response.error });
+        }
+        let at = response.observed_at.as_ref().and_then(from_wire).unwrap_or(Timestamp::MIN);
+        let (mut cname, mut txt) = (Vec::new(), Vec::new());
+        for server in response.servers {
+            let failed = (!server.error.is_empty()).then_some(server.error);
+            let answer = |values: Vec<String>| Answer {
+                server: server.server.clone(),
+                values: failed.clone().map_or(Ok(values), Err),
+            };
+            let targets = Some(server.cname_target).filter(|target| !target.is_empty());
+            cname.push(answer(targets.into_iter().collect()));
+            txt.push(answer(server.proof_txt));
+        }
+        Ok(Observed { at, cname, txt })
+    }
+
+    /// The records of a claim's domain, as dns last saw them, or as it sees them `now`.
+    pub(crate) async fn records(
+        &self,
+        claim: &Claim,
+        now: bool,
+    ) -> Result<Vec<dns::Record>, NoAnswer> {
+        let (domain, workspace_id) = (claim.domain.to_string(), claim.workspace.to_string());
+        let mut dns = self.dns.clone();
+        let items = if now {
+            let request = dns::CheckRecordsRequest { domain, workspace_id };
+            dns.check_records(request).await.map(|response| response.into_inner().items)
+        } else {
+            let request = dns::ListRecordsRequest { domain, workspace_id };
+            dns.list_records(request).await.map(|response| response.into_inner().items)
+        };
+        items.map_err(|status| no_answer("dns", &status))
+    }
+
+    /// A claim's certificate; none where there is none yet.
+    pub(crate) async fn certificate(
+        &self,
+        claim: &Claim,
+    ) -> Result<Option<Certificate>, NoAnswer> {
+        let request = issuer::GetCertificateRequest {
+            domain: claim.domain.to_string(),
+            workspace_id: claim.workspace.to_string(),
+        };
+        match self.issuer.clone().get_certificate(request).await {
+            Ok(response) => Ok(response.into_inner().certificate.map(|certificate| Certificate {
+                not_after: certificate.not_after.as_ref().and_then(from_wire),
+                position: certificate.position,
+            })),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(no_answer("issuer", &status)),
+        }
+    }
+
+    /// Fetches of the last seven days.
+    pub(crate) async fn activity(&self, claim: &Claim) -> Result<intake::Activity, NoAnswer> {
+        let request = intake::GetActivityRequest {
+            domain: claim.domain.to_string(),
+            days: 7,
+            workspace_id: claim.workspace.to_string(),
+        };
+        let response = self.intake.clone().get_activity(request).await;
+        let response = response.map_err(|status| no_answer("intake", &status))?.into_inner();
+        Ok(response.activity.unwrap_or_default())
+    }
+}
+
+fn no_answer(service: &'static str, status: &Status) -> NoAnswer {
+    NoAnswer { service, why: status.message().to_owned() }
+}

@@ -1,0 +1,81 @@
+//! Table `names`.
+
+use hosting::{ClaimId, Domain, Revision};
+use store::sqlx::{query, query_scalar};
+use store::{StoreError, Write};
+
+use super::{ClaimRow, number};
+
+impl ClaimRow {
+    /// Makes sure that the name has a row, which it then has for ever.
+    pub(crate) async fn ensure_name(write: &mut Write, domain: &Domain) -> Result<(), StoreError> {
+        query("INSERT INTO names (domain) VALUES ($1) ON CONFLICT (domain) DO NOTHING")
+            .bind(domain.as_str())
+            .execute(&mut **write)
+            .await?;
+        Ok(())
+    }
+
+    /// The next revision of a name. It is used up by this transaction; the name's row stays locked
+    /// until its end, so changes of one name come one after the other.
+    pub(crate) async fn next_revision(
+        write: &mut Write,
+        domain: &Domain,
+    ) -> Result<Revision, StoreError> {
+        let sql = "UPDATE names SET last_revision = last_revision + 1 WHERE domain = $1
+                   RETURNING last_revision";
+        let last: i64 = query_scalar(sql).bind(domain.as_str()).fetch_one(&mut **write).await?;
+        Revision::new(u64::try_from(last).unwrap_or(0))
+            .map_err(|_| super::corrupt("names", "last_revision", last.to_string()))
+    }
+
+    /// Which claim to a name is proven.
+    pub(crate) async fn owner(
+        write: &mut Write,
+        domain: &Domain,
+    ) -> Result<Option<ClaimId>, StoreError> {
+        let sql = "SELECT owner_claim FROM names WHERE domain = $1";
+        let owner: Option<Option<String>> =
+            query_scalar(sql).bind(domain.as_str()).fetch_optional(&mut **write).await?;
+        match owner.flatten() {
+            None => Ok(None),
+            Some(id) => match id.parse() {
+                Ok(id) => Ok(Some(id)),
+                Err(_) => Err(super::corrupt("names", "owner_claim", id)),
+            },
+        }
+    }
+
+    /// Says which claim to a name is proven now.
+    pub(crate) async fn set_owner(
+        write: &mut Write,
+        domain: &Domain,
+        owner: Option<&ClaimId>,
+    ) -> Result<(), StoreError> {
+        query("UPDATE names SET owner_claim = $2 WHERE domain = $1")
+            .bind(domain.as_str())
+            .bind(owner.map(ClaimId::as_str))
+            .execute(&mut **write)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that an edge has served a version, unless a later time is known.
+    pub(crate) async fn note_served(
+        write: &mut Write,
+        domain: &str,
+        revision: u64,
+        at_millis: i64,
+    ) -> Result<(), StoreError> {
+        query(
+            "UPDATE versions SET last_served_at = $3 WHERE domain = $1 AND revision = $2
+             AND (last_served_at IS NULL OR last_served_at < $3)",
+        )
+        .bind(domain)
+        .bind(number(revision))
+        .bind(at_millis)
+        .execute(&mut **write)
+        .await?;
+        Ok(())
+    }
+}
