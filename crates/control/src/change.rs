@@ -32,6 +32,15 @@ impl From<store::sqlx::Error> for ChangeError {
     }
 }
 
+/// Which domain a person's call is about, and whose call it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) domain: Domain,
+    /// For the history of changes.
+    pub(crate) by: String,
+}
+
 /// Claims and their hosting, as committed.
 pub(crate) struct Domains {
     store: Store,
@@ -57,22 +66,14 @@ impl Domains {
     }
 
     /// A workspace's claim to a domain.
-    pub(crate) async fn find(
-        &self,
-        workspace: &WorkspaceId,
-        domain: &Domain,
-    ) -> Result<ClaimRow, ChangeError> {
-        let row = ClaimRow::find(self.store.read(), workspace, domain).await?;
-        Ok(row.ok_or_else(|| Refusal::DomainNotFound { domain: domain.clone() })?)
+    pub(crate) async fn find(&self, target: &Target) -> Result<ClaimRow, ChangeError> {
+        let row = ClaimRow::find(self.store.read(), &target.workspace, &target.domain).await?;
+        Ok(row.ok_or_else(|| not_found(target))?)
     }
 
     /// Claims a domain for a workspace. Nothing is served by it.
-    pub(crate) async fn add(
-        &self,
-        workspace: &WorkspaceId,
-        domain: &Domain,
-        kind: Kind,
-    ) -> Result<ClaimRow, ChangeError> {
+    pub(crate) async fn add(&self, target: &Target, kind: Kind) -> Result<ClaimRow, ChangeError> {
+        let Target { workspace, domain, .. } = target;
         let id = fresh_claim_id();
         let nonce = Nonce::from_random(rand::random());
         let claim = Claim::new(id, workspace.clone(), domain.clone(), kind, nonce);
@@ -90,17 +91,14 @@ impl Domains {
         ClaimRow::ensure_name(&mut write, domain).await?;
         ClaimRow::insert(&mut write, &claim, self.clock.now()).await?;
         write.commit().await?;
-        self.find(workspace, domain).await
+        self.find(target).await
     }
 
     /// Gives a claim up. The name keeps its revisions and ids.
-    pub(crate) async fn remove(
-        &self,
-        workspace: &WorkspaceId,
-        domain: &Domain,
-    ) -> Result<(), ChangeError> {
+    pub(crate) async fn remove(&self, target: &Target) -> Result<(), ChangeError> {
+        let domain = &target.domain;
         let mut write = self.store.write().await?;
-        let row = self.to_change(&mut write, workspace, domain).await?;
+        let row = self.to_change(&mut write, target).await?;
         row.claim.may_remove()?;
         if ClaimRow::owner(&mut write, domain).await?.as_ref() == Some(&row.claim.id) {
             ClaimRow::set_owner(&mut write, domain, None).await?;
@@ -116,18 +114,16 @@ impl Domains {
     /// else can change it meanwhile. Where it decides for no change, nothing is written.
     pub(crate) async fn change(
         &self,
-        workspace: &WorkspaceId,
-        domain: &Domain,
-        by: &str,
+        target: &Target,
         decide: impl FnOnce(&Claim, Fresh) -> Result<Option<Claim>, Refusal> + Send,
     ) -> Result<ClaimRow, ChangeError> {
         let mut write = self.store.write().await?;
-        let row = self.to_change(&mut write, workspace, domain).await?;
+        let row = self.to_change(&mut write, target).await?;
         let fresh = Fresh {
-            revision: ClaimRow::next_revision(&mut write, domain).await?,
+            revision: ClaimRow::next_revision(&mut write, &target.domain).await?,
             policy_id: PolicyId::from_random(rand::random()),
             now: self.clock.now(),
-            by: by.to_owned(),
+            by: target.by.clone(),
         };
         let Some(claim) = decide(&row.claim, fresh)? else {
             return Ok(row);
@@ -190,16 +186,11 @@ impl Domains {
         Ok(())
     }
 
-    async fn to_change(
-        &self,
-        write: &mut Write,
-        workspace: &WorkspaceId,
-        domain: &Domain,
-    ) -> Result<ClaimRow, ChangeError> {
-        let not_found = || Refusal::DomainNotFound { domain: domain.clone() };
-        let id = ClaimRow::id_of(&mut **write, workspace, domain).await?.ok_or_else(not_found)?;
+    async fn to_change(&self, write: &mut Write, target: &Target) -> Result<ClaimRow, ChangeError> {
+        let id = ClaimRow::id_of(&mut **write, &target.workspace, &target.domain).await?;
+        let id = id.ok_or_else(|| not_found(target))?;
         let row = ClaimRow::to_change(write, &id, self.store.for_update()).await?;
-        Ok(row.ok_or_else(not_found)?)
+        Ok(row.ok_or_else(|| not_found(target))?)
     }
 
     async fn commit(
@@ -232,6 +223,10 @@ impl Domains {
         {
             let claim = &next.claim;
             VersionRow::insert(&mut write, &claim.domain, &claim.id, &hosting.current).await?;
+        }
+        if let Some(VersionRow { version, announced_at: Some(at), .. }) = &next.announced {
+            let domain = &next.claim.domain;
+            VersionRow::note_announced(&mut write, domain, version.revision, *at).await?;
         }
         next.update(&mut write).await?;
         self.write_documents(&mut write, &before.claim, &next).await?;
@@ -277,6 +272,10 @@ impl Domains {
             }
         }
     }
+}
+
+fn not_found(target: &Target) -> Refusal {
+    Refusal::DomainNotFound { domain: target.domain.clone() }
 }
 
 /// What edges serve of a claim.

@@ -6,10 +6,10 @@ use bus::Entry;
 use hosting::{ClaimId, Domain};
 use service::supervise::Fault;
 use tracing::warn;
+use wire::Message;
 use wire::bus as v1;
 use wire::envelope::Opened;
 use wire::time::from_wire;
-use wire::Message;
 
 use crate::sql::{ClaimRow, Edge, Refused, VersionRow};
 use crate::{Core, FETCHES_CONSUMER};

@@ -8,7 +8,7 @@ use wire::dns::record_service_client::RecordServiceClient;
 use wire::intake::activity_service_client::ActivityServiceClient;
 use wire::issuer::certificate_service_client::CertificateServiceClient;
 use wire::time::from_wire;
-use wire::{dns, intake, issuer};
+use wire::{control, dns, intake, issuer};
 
 /// The services that control calls.
 pub(crate) struct Peers {
@@ -107,10 +107,7 @@ impl Peers {
     }
 
     /// A claim's certificate; none where there is none yet.
-    pub(crate) async fn certificate(
-        &self,
-        claim: &Claim,
-    ) -> Result<Option<Certificate>, NoAnswer> {
+    pub(crate) async fn certificate(&self, claim: &Claim) -> Result<Option<Certificate>, NoAnswer> {
         let request = issuer::GetCertificateRequest {
             domain: claim.domain.to_string(),
             workspace_id: claim.workspace.to_string(),
@@ -125,6 +122,36 @@ impl Peers {
         }
     }
 
+    /// Which services answer. Asked for a name that can't be, they are told apart from the dead by
+    /// their refusal.
+    pub(crate) async fn serving(&self) -> Vec<control::ServiceStatus> {
+        let domain = String::new;
+        let (mut dns, mut issuer, mut intake) =
+            (self.dns.clone(), self.issuer.clone(), self.intake.clone());
+        let workspace_id = String::new;
+        let (dns, issuer, intake) = tokio::join!(
+            dns.list_records(dns::ListRecordsRequest {
+                domain: domain(),
+                workspace_id: workspace_id()
+            }),
+            issuer.get_certificate(issuer::GetCertificateRequest {
+                domain: domain(),
+                workspace_id: workspace_id()
+            }),
+            intake.get_activity(intake::GetActivityRequest {
+                domain: domain(),
+                days: 1,
+                workspace_id: workspace_id()
+            }),
+        );
+        vec![
+            status("control", None),
+            status("dns", dns.err()),
+            status("issuer", issuer.err()),
+            status("intake", intake.err()),
+        ]
+    }
+
     /// Fetches of the last seven days.
     pub(crate) async fn activity(&self, claim: &Claim) -> Result<intake::Activity, NoAnswer> {
         let request = intake::GetActivityRequest {
@@ -135,6 +162,20 @@ impl Peers {
         let response = self.intake.clone().get_activity(request).await;
         let response = response.map_err(|status| no_answer("intake", &status))?.into_inner();
         Ok(response.activity.unwrap_or_default())
+    }
+}
+
+fn status(name: &str, said: Option<Status>) -> control::ServiceStatus {
+    let dead = said.filter(|said| {
+        matches!(
+            said.code(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Unimplemented | Code::Unknown
+        )
+    });
+    control::ServiceStatus {
+        name: name.to_owned(),
+        serving: dead.is_none(),
+        detail: dead.map(|said| said.message().to_owned()).unwrap_or_default(),
     }
 }
 

@@ -85,14 +85,7 @@ async fn prove_one(core: &Core, row: &ClaimRow) -> Result<(), Fault> {
         }
     };
 
-    let mut write = core.domains.store().write().await?;
-    let owner = ClaimRow::owner(&mut write, &claim.domain).await?;
-    drop(write);
-    let owner = match owner {
-        Some(id) => ClaimRow::by_id(pool, &id).await?,
-        None => None,
-    };
-    let proven = match owner {
+    let proven = match ClaimRow::owner_of(pool, &claim.domain).await? {
         None => is_proof(&claim.nonce, &region.host, &observed),
         Some(owner) => takes_over(core, row, &owner, &region, observed),
     };

@@ -85,6 +85,14 @@ impl Claim {
         self.hosting.as_ref().map_or(State::Off, |hosting| hosting.state)
     }
 
+    /// Since when its hosting has been stopping; `None` while it is not.
+    pub fn stopping_since(&self) -> Option<Timestamp> {
+        match self.state() {
+            State::Stopping { since } => Some(since),
+            State::Off | State::Active => None,
+        }
+    }
+
     /// The newest revision served or on its way; `None` while hosting is off.
     pub fn revision(&self) -> Option<Revision> {
         self.hosting.as_ref().map(|hosting| hosting.current.revision)

@@ -36,7 +36,11 @@ pub struct Caller {
 impl Caller {
     /// Whose things this call is about: a service of the fleet says so, anybody else sees their own.
     pub fn acting_for<'a>(&'a self, workspace: &'a str) -> &'a str {
-        if self.role == Role::Service && !workspace.is_empty() { workspace } else { &self.workspace }
+        if self.role == Role::Service && !workspace.is_empty() {
+            workspace
+        } else {
+            &self.workspace
+        }
     }
 }
 
@@ -49,32 +53,23 @@ pub struct Authenticator {
 impl Authenticator {
     /// Believes these tokens.
     pub fn new(tokens: impl IntoIterator<Item = (String, Caller)>) -> Authenticator {
-        let known = tokens
-            .into_iter()
-            .map(|(token, caller)| (hash(token.as_bytes()), caller));
-        Authenticator {
-            known: Arc::new(known.collect()),
-        }
+        let known = tokens.into_iter().map(|(token, caller)| (hash(token.as_bytes()), caller));
+        Authenticator { known: Arc::new(known.collect()) }
     }
 
     /// The caller who holds a token.
     pub fn caller(&self, token: &str) -> Option<Caller> {
         let presented = hash(token.as_bytes());
         // Hashes are compared, in constant time: how long it takes tells nothing about a token.
-        let known = self
-            .known
-            .iter()
-            .find(|(known, _)| verify_slices_are_equal(known, &presented).is_ok());
+        let known =
+            self.known.iter().find(|(known, _)| verify_slices_are_equal(known, &presented).is_ok());
         known.map(|(_, caller)| caller.clone())
     }
 }
 
 impl Interceptor for Authenticator {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let header = request
-            .metadata()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok());
+        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
             return Err(refuse(
                 "TOKEN_REQUIRED",
@@ -82,10 +77,7 @@ impl Interceptor for Authenticator {
             ));
         };
         let Some(caller) = self.caller(token.trim()) else {
-            return Err(refuse(
-                "TOKEN_INVALID",
-                "that token isn't valid, or has expired",
-            ));
+            return Err(refuse("TOKEN_INVALID", "that token isn't valid, or has expired"));
         };
         request.extensions_mut().insert(caller);
         Ok(request)
@@ -98,9 +90,7 @@ impl Interceptor for Authenticator {
 /// `UNAUTHENTICATED` when nobody was found, which an [`Authenticator`] in front does not let happen.
 pub fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>();
-    caller
-        .cloned()
-        .ok_or_else(|| refuse("TOKEN_REQUIRED", "this needs a token"))
+    caller.cloned().ok_or_else(|| refuse("TOKEN_REQUIRED", "this needs a token"))
 }
 
 /// Who sent this request, if they have at least this role.
@@ -120,11 +110,7 @@ pub fn caller_with<T>(request: &Request<T>, role: Role) -> Result<Caller, Status
     };
     let message = format!("your role doesn't allow this: it needs {needed}");
     let details = ErrorDetails::with_error_info("ROLE_REQUIRED", "dmarcer", HashMap::new());
-    Err(Status::with_error_details(
-        Code::PermissionDenied,
-        message,
-        details,
-    ))
+    Err(Status::with_error_details(Code::PermissionDenied, message, details))
 }
 
 fn refuse(reason: &str, message: &str) -> Status {
@@ -154,9 +140,7 @@ mod tests {
     fn call(header: Option<&str>) -> Result<Caller, Status> {
         let mut request = Request::new(());
         if let Some(header) = header {
-            request
-                .metadata_mut()
-                .insert("authorization", header.parse().unwrap());
+            request.metadata_mut().insert("authorization", header.parse().unwrap());
         }
         caller(&authenticator().call(request)?)
     }
@@ -164,29 +148,17 @@ mod tests {
     #[test]
     fn only_a_known_token_makes_a_caller() {
         assert_eq!(call(Some("Bearer good")).unwrap().name, "admin token");
-        for header in [
-            None,
-            Some("good"),
-            Some("Bearer "),
-            Some("Bearer goo"),
-            Some("Bearer goodx"),
-        ] {
-            assert_eq!(
-                call(header).unwrap_err().code(),
-                Code::Unauthenticated,
-                "{header:?}"
-            );
+        for header in
+            [None, Some("good"), Some("Bearer "), Some("Bearer goo"), Some("Bearer goodx")]
+        {
+            assert_eq!(call(header).unwrap_err().code(), Code::Unauthenticated, "{header:?}");
         }
     }
 
     #[test]
     fn a_lesser_role_is_refused() {
         let mut request = Request::new(());
-        let reader = Caller {
-            name: "r".into(),
-            workspace: "default".into(),
-            role: Role::ReadOnly,
-        };
+        let reader = Caller { name: "r".into(), workspace: "default".into(), role: Role::ReadOnly };
         request.extensions_mut().insert(reader);
         assert!(caller_with(&request, Role::ReadOnly).is_ok());
         let refused = caller_with(&request, Role::DomainManager).unwrap_err();

@@ -41,10 +41,7 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> 
     let set = Env::prefixed("DMARCER__").split("__");
     let set = set.filter(|key| !empty_in_environment(key.as_str()));
     figment.merge(set).extract().map_err(|e| ConfigError {
-        problems: e
-            .into_iter()
-            .map(|e| problem(&e, named.as_deref()))
-            .collect(),
+        problems: e.into_iter().map(|e| problem(&e, named.as_deref())).collect(),
     })
 }
 
@@ -52,9 +49,7 @@ fn read(file: &Path) -> Result<String, ConfigError> {
     let fail = |why: &str| ConfigError {
         problems: vec![format!("the configuration file {} {why}", file.display())],
     };
-    let length = fs::metadata(file)
-        .map_err(|e| fail(&format!("can't be read: {e}")))?
-        .len();
+    let length = fs::metadata(file).map_err(|e| fail(&format!("can't be read: {e}")))?.len();
     if length > MAX_FILE_BYTES {
         return Err(fail("is longer than 1 MiB"));
     }
@@ -69,10 +64,8 @@ fn empty_in_environment(key: &str) -> bool {
 }
 
 fn problem(error: &figment::Error, file: Option<&str>) -> String {
-    let from_environment = error
-        .metadata
-        .as_ref()
-        .is_some_and(|m| m.name.contains("environment variable"));
+    let from_environment =
+        error.metadata.as_ref().is_some_and(|m| m.name.contains("environment variable"));
     let source = match (from_environment, file) {
         (true, _) => "the environment".to_owned(),
         (false, Some(file)) => file.to_owned(),
@@ -95,11 +88,7 @@ fn problem(error: &figment::Error, file: Option<&str>) -> String {
             }
         }
         Kind::MissingField(name) => {
-            let place = if path.is_empty() {
-                String::new()
-            } else {
-                format!("[{path}] ")
-            };
+            let place = if path.is_empty() { String::new() } else { format!("[{path}] ") };
             format!("{place}{name}: this key has to be set in {source}")
         }
         kind if path.is_empty() => format!("{source}: {kind}"),
@@ -117,15 +106,17 @@ pub struct Secret {
 impl Secret {
     /// A secret that was made here.
     pub fn new(value: String) -> Secret {
-        Secret {
-            value: Zeroizing::new(value),
-            from: None,
-        }
+        Secret { value: Zeroizing::new(value), from: None }
     }
 
     /// The secret itself. Mind where it goes.
     pub fn expose(&self) -> &str {
         &self.value
+    }
+
+    /// The file that it was read from, if it was.
+    pub fn file(&self) -> Option<&Path> {
+        self.from.as_deref()
     }
 
     /// Where it came from and how long it is, for `config check`.
@@ -147,10 +138,7 @@ impl fmt::Debug for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
         #[derive(Deserialize)]
-        #[serde(
-            untagged,
-            expecting = "a string, or a table such as { file = \"/run/secret\" }"
-        )]
+        #[serde(untagged, expecting = "a string, or a table such as { file = \"/run/secret\" }")]
         enum Written {
             Value(String),
             File(InFile),
@@ -175,10 +163,7 @@ impl<'de> Deserialize<'de> for Secret {
         if value.is_empty() || value.len() > MAX_SECRET_BYTES {
             return Err(D::Error::custom("a secret has 1 to 65536 bytes"));
         }
-        Ok(Secret {
-            value: Zeroizing::new(value),
-            from,
-        })
+        Ok(Secret { value: Zeroizing::new(value), from })
     }
 }
 
@@ -209,19 +194,14 @@ mod tests {
 
     #[test]
     fn a_wrong_key_is_named_with_the_nearest_right_one() {
-        let error = load_text("[control]\nlisen = \"127.0.0.1:1\"\n")
-            .unwrap_err()
-            .to_string();
+        let error = load_text("[control]\nlisen = \"127.0.0.1:1\"\n").unwrap_err().to_string();
         assert!(error.contains("control.lisen"), "{error}");
         assert!(error.contains("did you mean `listen`?"), "{error}");
     }
 
     #[test]
     fn a_wrong_value_is_named_by_its_key() {
-        for text in [
-            "[control]\nlisten = \"127.0.0.1:99999\"\n",
-            "[control]\nlisten = 5\n",
-        ] {
+        for text in ["[control]\nlisten = \"127.0.0.1:99999\"\n", "[control]\nlisten = 5\n"] {
             let error = load_text(text).unwrap_err().to_string();
             assert!(error.contains("control.listen"), "{error}");
         }
@@ -240,10 +220,7 @@ mod tests {
     fn a_missing_secret_file_is_named_and_a_secret_never_printed() {
         let error = load_text("[control]\nadmin_token = { file = \"/nowhere/token\" }\n");
         let error = error.unwrap_err().to_string();
-        assert!(
-            error.contains("/nowhere/token") && error.contains("admin_token"),
-            "{error}"
-        );
+        assert!(error.contains("/nowhere/token") && error.contains("admin_token"), "{error}");
 
         let sample = load_text("[control]\nadmin_token = \"hunter2\"\n").unwrap();
         assert!(!format!("{sample:?}").contains("hunter2"));

@@ -60,9 +60,7 @@ pub fn lock_directory(directory: &Path) -> Result<DirectoryLock, FileError> {
         .map_err(io("opened"))?;
     match file.try_lock() {
         Ok(()) => Ok(DirectoryLock { _file: file }),
-        Err(fs::TryLockError::WouldBlock) => Err(FileError::InUse {
-            path: directory.to_owned(),
-        }),
+        Err(fs::TryLockError::WouldBlock) => Err(FileError::InUse { path: directory.to_owned() }),
         Err(fs::TryLockError::Error(e)) => Err(io("locked")(e)),
     }
 }
@@ -101,20 +99,12 @@ pub fn read_or_create_key(
 }
 
 fn read_key(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let mode = file
-        .metadata()
-        .map_err(at(path, "examined"))?
-        .permissions()
-        .mode();
+    let mode = file.metadata().map_err(at(path, "examined"))?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(FileError::TooOpen {
-            path: path.to_owned(),
-        });
+        return Err(FileError::TooOpen { path: path.to_owned() });
     }
     let mut key = Zeroizing::new(Vec::new());
-    file.take(MAX_KEY_FILE_BYTES)
-        .read_to_end(&mut key)
-        .map_err(at(path, "read"))?;
+    file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut key).map_err(at(path, "read"))?;
     Ok(key)
 }
 
@@ -135,22 +125,14 @@ pub fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(at(&unfinished, "created"))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(at(&unfinished, "written"))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(at(&unfinished, "written"))?;
     fs::rename(&unfinished, path).map_err(at(path, "replaced"))?;
     // The name is durable only once its directory is.
-    File::open(directory)
-        .and_then(|d| d.sync_all())
-        .map_err(at(directory, "made durable"))
+    File::open(directory).and_then(|d| d.sync_all()).map_err(at(directory, "made durable"))
 }
 
 fn at(path: &Path, done: &'static str) -> impl Fn(io::Error) -> FileError {
-    move |source| FileError::Io {
-        path: path.to_owned(),
-        done,
-        source,
-    }
+    move |source| FileError::Io { path: path.to_owned(), done, source }
 }
 
 #[cfg(test)]
@@ -163,10 +145,7 @@ mod tests {
         let path = folder.path().join("keys/kek");
         let first = read_or_create_key(&path, || b"one".to_vec()).unwrap();
         let second = read_or_create_key(&path, || b"two".to_vec()).unwrap();
-        assert_eq!(
-            (first.as_slice(), second.as_slice()),
-            (&b"one"[..], &b"one"[..])
-        );
+        assert_eq!((first.as_slice(), second.as_slice()), (&b"one"[..], &b"one"[..]));
     }
 
     #[test]

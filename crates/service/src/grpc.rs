@@ -1,13 +1,13 @@
 //! One gRPC listener for all the services of a process, with health and reflection.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::codegen::http;
+use tonic::codegen::{Body as HttpBody, Bytes, Service, StdError, http};
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
@@ -47,9 +47,7 @@ pub enum ListenError {
 /// # Errors
 /// [`ListenError::Bind`] names the address.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ListenError::Bind { address, source })
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
 /// The services that one listener answers.
@@ -79,18 +77,13 @@ impl Services {
     }
 
     /// Adds a service, healthy from now on.
-    pub async fn add<S>(&mut self, service: S)
+    pub async fn add<S, B>(&mut self, service: S)
     where
-        S: Service<
-                http::Request<Body>,
-                Response = http::Response<Body>,
-                Error = std::convert::Infallible,
-            > + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
+        S: Service<http::Request<Body>, Response = http::Response<B>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
     {
         self.routes.add_service(service);
         self.health.set_serving::<S>().await;

@@ -33,9 +33,7 @@ pub struct BearerToken(MetadataValue<Ascii>);
 
 impl Interceptor for BearerToken {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert("authorization", self.0.clone());
+        request.metadata_mut().insert("authorization", self.0.clone());
         Ok(request)
     }
 }
@@ -45,15 +43,9 @@ impl Interceptor for BearerToken {
 /// # Errors
 /// [`BadPeer`] when it is no address, or the token no header value.
 pub fn peer(address: &str, token: &Secret) -> Result<Peer, BadPeer> {
-    let bad = |why: String| BadPeer {
-        address: address.to_owned(),
-        why,
-    };
+    let bad = |why: String| BadPeer { address: address.to_owned(), why };
     let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|e| bad(e.to_string()))?;
-    let channel = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
-        .connect_lazy();
+    let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).connect_lazy();
     let mut bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose())
         .parse()
         .map_err(|_| bad("the token has characters that a header can't carry".to_owned()))?;

@@ -38,9 +38,7 @@ impl Kek {
     /// # Errors
     /// [`SealError::KeyLength`].
     pub fn new(bytes: &[u8]) -> Result<Kek, SealError> {
-        RandomizedNonceKey::new(&AES_256_GCM, bytes)
-            .map(Kek)
-            .map_err(|_| SealError::KeyLength)
+        RandomizedNonceKey::new(&AES_256_GCM, bytes).map(Kek).map_err(|_| SealError::KeyLength)
     }
 
     /// Seals `secret` for one place, for example `"certificates.key:example.com"`: moved to
@@ -62,9 +60,7 @@ impl Kek {
     /// # Errors
     /// [`SealError::Open`].
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (nonce, rest) = sealed
-            .split_first_chunk::<NONCE_LEN>()
-            .ok_or(SealError::Open)?;
+        let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Open)?;
         let mut opened = Zeroizing::new(rest.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length = self
@@ -85,16 +81,10 @@ mod tests {
     fn a_sealed_value_opens_only_in_its_place_and_under_its_key() {
         let kek = Kek::new(&[7; KEK_BYTES]).unwrap();
         let sealed = kek.seal("keys:example.com", b"secret").unwrap();
-        assert_eq!(
-            kek.open("keys:example.com", &sealed).unwrap().as_slice(),
-            b"secret"
-        );
+        assert_eq!(kek.open("keys:example.com", &sealed).unwrap().as_slice(), b"secret");
         assert_eq!(kek.open("keys:example.net", &sealed), Err(SealError::Open));
         let other = Kek::new(&[8; KEK_BYTES]).unwrap();
-        assert_eq!(
-            other.open("keys:example.com", &sealed),
-            Err(SealError::Open)
-        );
+        assert_eq!(other.open("keys:example.com", &sealed), Err(SealError::Open));
     }
 
     #[test]
@@ -102,11 +92,7 @@ mod tests {
         let kek = Kek::new(&[7; KEK_BYTES]).unwrap();
         let sealed = kek.seal("place", b"secret").unwrap();
         for length in 0..sealed.len() {
-            assert_eq!(
-                kek.open("place", &sealed[..length]),
-                Err(SealError::Open),
-                "{length}"
-            );
+            assert_eq!(kek.open("place", &sealed[..length]), Err(SealError::Open), "{length}");
         }
         for at in 0..sealed.len() {
             let mut spoiled = sealed.clone();

@@ -13,11 +13,8 @@ pub enum LogFormat {
 
 /// Starts logging to standard error, at `RUST_LOG` or else at `default`, for example "info".
 pub fn start(format: LogFormat, default: &str) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start, in a test of several services, changes nothing.
     let _ = match format {
         LogFormat::Text => builder.with_target(false).try_init(),

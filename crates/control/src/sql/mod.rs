@@ -19,11 +19,8 @@ use store::sqlx::{self, Row};
 use store::{Step, StoreError};
 
 /// How control's tables came to be.
-pub(crate) const STEPS: &[Step] = &[Step {
-    version: 1,
-    name: "control",
-    sql: include_str!("../../migrations/0001_control.sql"),
-}];
+pub(crate) const STEPS: &[Step] =
+    &[Step { version: 1, name: "control", sql: include_str!("../../migrations/0001_control.sql") }];
 
 /// A row that this code can't have written.
 #[derive(Debug, thiserror::Error)]

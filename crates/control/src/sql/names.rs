@@ -1,7 +1,7 @@
 //! Table `names`.
 
 use hosting::{ClaimId, Domain, Revision};
-use store::sqlx::{query, query_scalar};
+use store::sqlx::{AnyPool, query, query_scalar};
 use store::{StoreError, Write};
 
 use super::{ClaimRow, number};
@@ -43,6 +43,20 @@ impl ClaimRow {
                 Ok(id) => Ok(Some(id)),
                 Err(_) => Err(super::corrupt("names", "owner_claim", id)),
             },
+        }
+    }
+
+    /// The claim to a name that is proven, to look at.
+    pub(crate) async fn owner_of(
+        pool: &AnyPool,
+        domain: &Domain,
+    ) -> Result<Option<ClaimRow>, StoreError> {
+        let sql = "SELECT owner_claim FROM names WHERE domain = $1 AND owner_claim IS NOT NULL";
+        let owner: Option<String> =
+            query_scalar(sql).bind(domain.as_str()).fetch_optional(pool).await?;
+        match owner.map(|id| id.parse().map_err(|_| super::corrupt("names", "owner_claim", id))) {
+            None => Ok(None),
+            Some(id) => ClaimRow::by_id(pool, &id?).await,
         }
     }
 

@@ -33,9 +33,7 @@ impl Region {
     }
 
     /// All regions: there are a handful.
-    pub(crate) async fn all<'e>(
-        executor: impl AnyExecutor<'e>,
-    ) -> Result<Vec<Region>, StoreError> {
+    pub(crate) async fn all<'e>(executor: impl AnyExecutor<'e>) -> Result<Vec<Region>, StoreError> {
         let rows = query("SELECT * FROM regions ORDER BY id").fetch_all(executor).await?;
         rows.iter().map(Region::from_row).collect()
     }

@@ -1,0 +1,32 @@
+//! The fleet as control sees it.
+
+use service::caller::{Role, caller_with};
+use tonic::{Request, Response, Status};
+use wire::control as v1;
+use wire::control::fleet_service_server::FleetService;
+
+use super::{Api, broken};
+use crate::change::policies_bucket;
+use crate::sql::{Edge, Feed};
+use crate::to_wire;
+
+#[tonic::async_trait]
+impl FleetService for Api {
+    async fn get_fleet_status(
+        &self,
+        request: Request<v1::GetFleetStatusRequest>,
+    ) -> Result<Response<v1::GetFleetStatusResponse>, Status> {
+        caller_with(&request, Role::ReadOnly)?;
+        let pool = self.core.domains.store().read();
+        let edges = Edge::all(pool).await.map_err(|e| broken(&e))?;
+        let feeds = Feed::all(pool).await.map_err(|e| broken(&e))?;
+        let now = self.core.clock.now();
+        let position = |edge: &Edge| {
+            let bucket = policies_bucket(&edge.region);
+            feeds.iter().find(|feed| feed.bucket == bucket).map_or(0, |feed| feed.position)
+        };
+        let edges = edges.iter().map(|edge| to_wire::edge(edge, position(edge), now)).collect();
+        let status = v1::FleetStatus { services: self.core.peers.serving().await, edges };
+        Ok(Response::new(v1::GetFleetStatusResponse { status: Some(status) }))
+    }
+}
