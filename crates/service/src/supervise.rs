@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -26,18 +27,31 @@ pub type Fault = Box<dyn Error + Send + Sync>;
 
 /// Wakes a loop. Cloning gives another handle to the same loop.
 #[derive(Debug, Clone, Default)]
-pub struct Signal(Arc<Notify>);
+pub struct Signal(Arc<Wakeups>);
+
+#[derive(Debug, Default)]
+struct Wakeups {
+    notify: Notify,
+    rounds: AtomicU64,
+}
 
 impl Signal {
     /// Wakes the loop now, or as soon as it sleeps next.
     pub fn wake(&self) {
-        self.0.notify_one();
+        self.0.notify.notify_one();
     }
 
     /// Waits for a wake-up, but no longer than `at_most`.
     pub async fn wait(&self, at_most: Duration) {
+        self.0.rounds.fetch_add(1, Ordering::SeqCst);
         // Waking without a signal is what the timer is for.
-        let _ = timeout(at_most, self.0.notified()).await;
+        let _ = timeout(at_most, self.0.notify.notified()).await;
+    }
+
+    /// How often the loop has come round to waiting: after a wake-up and two more rounds it has
+    /// looked at everything that was there at the wake-up.
+    pub fn rounds(&self) -> u64 {
+        self.0.rounds.load(Ordering::SeqCst)
     }
 }
 
@@ -89,7 +103,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
