@@ -13,9 +13,7 @@ use crate::process::{program, run};
 /// When nothing answers within two seconds.
 pub fn ask(server: IpAddr, name: &str, kind: &str) -> Outcome<Vec<String>> {
     let mut kdig = program("kdig")?;
-    kdig.args(["+short", "+timeout=1", "+retry=1"])
-        .arg(format!("@{server}"))
-        .args([name, kind]);
+    kdig.args(["+short", "+timeout=1", "+retry=1"]).arg(format!("@{server}")).args([name, kind]);
     Ok(run(&mut kdig)?.lines().map(str::to_owned).collect())
 }
 

@@ -32,24 +32,12 @@ impl Internet {
     /// When a part does not come up.
     pub fn start(world: &World) -> Outcome<Self> {
         let registry = [
-            Zone {
-                name: ".",
-                text: include_str!("../zones/root.zone"),
-            },
-            Zone {
-                name: "test.",
-                text: include_str!("../zones/test.zone"),
-            },
+            Zone { name: ".", text: include_str!("../zones/root.zone") },
+            Zone { name: "test.", text: include_str!("../zones/test.zone") },
         ];
         let zones = [
-            Zone {
-                name: "example.test.",
-                text: include_str!("../zones/example.test.zone"),
-            },
-            Zone {
-                name: "region.test.",
-                text: include_str!("../zones/region.test.zone"),
-            },
+            Zone { name: "example.test.", text: include_str!("../zones/example.test.zone") },
+            Zone { name: "region.test.", text: include_str!("../zones/region.test.zone") },
         ];
         Ok(Self {
             registry: Knot::start(world, World::REGISTRY, &registry)?,

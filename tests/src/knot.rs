@@ -68,11 +68,7 @@ impl Knot {
             || zones.iter().try_for_each(|zone| is_served(address, zone)),
         )?;
         let zones = zones.iter().map(|zone| zone.name).collect();
-        Ok(Self {
-            address,
-            zones,
-            daemon,
-        })
+        Ok(Self { address, zones, daemon })
     }
 
     /// Where it serves.
@@ -89,10 +85,7 @@ impl Knot {
     /// When the name is in none of the zones, or the server refuses.
     pub fn set(&self, name: &str, kind: &str, value: &str) -> Outcome {
         let name = full(name);
-        self.update(
-            &name,
-            &format!("del {name} {kind}\nadd {name} {TTL_SECONDS} {kind} {value}\n"),
-        )
+        self.update(&name, &format!("del {name} {kind}\nadd {name} {TTL_SECONDS} {kind} {value}\n"))
     }
 
     /// Adds `value` to the records of this name and type.
@@ -129,11 +122,7 @@ impl Knot {
     fn update(&self, name: &str, changes: &str) -> Outcome {
         let zone = self.zone_of(name)?;
         let mut script = tempfile::NamedTempFile::new()?;
-        writeln!(
-            script,
-            "server {}\nzone {zone}\n{changes}send",
-            self.address
-        )?;
+        writeln!(script, "server {}\nzone {zone}\n{changes}send", self.address)?;
         let key = format!("{}:{}:{}", TSIG.algorithm, TSIG.name, TSIG.secret);
         run(program("knsupdate")?.arg("-y").arg(key).arg(script.path()))
             .map_err(|failure| failure.during(format!("changing {zone} by {changes:?}")))?;
@@ -143,8 +132,7 @@ impl Knot {
     /// The longest of the zones that `name` is in.
     fn zone_of(&self, name: &str) -> Outcome<&'static str> {
         let holds = |zone: &&str| {
-            name.strip_suffix(zone)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
         let zones = self.zones.iter().copied().filter(holds);
         zones
@@ -172,11 +160,7 @@ fn is_served(address: IpAddr, zone: &Zone) -> Outcome {
 
 fn configuration(directory: &Path, address: IpAddr, zones: &[Zone]) -> String {
     let directory = directory.display();
-    let Tsig {
-        name,
-        algorithm,
-        secret,
-    } = TSIG;
+    let Tsig { name, algorithm, secret } = TSIG;
     let mut text = format!(
         r#"
 server:

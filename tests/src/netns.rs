@@ -95,14 +95,10 @@ impl World {
     /// Sets up the network, in the run inside.
     fn set_up(outside: &str) -> Outcome<Self> {
         if network_namespace()? == outside {
-            return Err(Failure::new(format!(
-                "{OUTSIDE} is set, but this is no namespace"
-            )));
+            return Err(Failure::new(format!("{OUTSIDE} is set, but this is no namespace")));
         }
         end_with_the_parent();
-        let world = Self {
-            directory: env::temp_dir(),
-        };
+        let world = Self { directory: env::temp_dir() };
         run(program("ip")?.args(["link", "set", "lo", "up"]))?;
         for address in [
             [Self::REGISTRY, Self::DNS_HOST, Self::MAIL].as_slice(),
@@ -114,17 +110,11 @@ impl World {
         {
             run(program("ip")?.args(["address", "add", &address.to_string(), "dev", "lo"]))?;
         }
-        let resolver = format!(
-            "nameserver {}\noptions timeout:2 attempts:2\n",
-            Self::RESOLVER
-        );
+        let resolver = format!("nameserver {}\noptions timeout:2 attempts:2\n", Self::RESOLVER);
         world.replace("/etc/resolv.conf", &resolver)?;
         world.replace("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n")?;
         // Modules such as `resolve` would ask the machine's resolver, past the namespace.
-        world.replace(
-            "/etc/nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\n",
-        )?;
+        world.replace("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")?;
         Ok(world)
     }
 
@@ -213,10 +203,7 @@ fn run_inside(test: &str, limit: Duration) -> Outcome {
     let life_line = running.stdin();
     let mut within = |limit: Duration| {
         wait::until(limit, "the run inside the namespace to end", || {
-            running
-                .ended()
-                .transpose()
-                .unwrap_or_else(|| Err(Failure::new("it still runs")))
+            running.ended().transpose().unwrap_or_else(|| Err(Failure::new("it still runs")))
         })
     };
     let ended = within(limit);
@@ -228,10 +215,7 @@ fn run_inside(test: &str, limit: Duration) -> Outcome {
     }
     match ended {
         Ok(status) if status.success() && directory.path().join(PASSED).exists() => Ok(()),
-        Ok(status) => Err(with_logs(
-            &format!("inside the namespace: {status}"),
-            &directory,
-        )),
+        Ok(status) => Err(with_logs(&format!("inside the namespace: {status}"), &directory)),
         Err(failure) => Err(with_logs(&failure.to_string(), &directory)),
     }
 }
@@ -275,9 +259,7 @@ fn end_with_the_parent() {
 }
 
 fn network_namespace() -> Outcome<String> {
-    Ok(fs::read_link("/proc/self/ns/net")?
-        .to_string_lossy()
-        .into_owned())
+    Ok(fs::read_link("/proc/self/ns/net")?.to_string_lossy().into_owned())
 }
 
 /// What happened, then the end of each log, the test's own output last.
@@ -316,10 +298,7 @@ mod tests {
     #[test]
     fn a_failure_inside_is_told_outside_with_the_logs() -> Outcome {
         let outcome = inside(|world| {
-            fs::write(
-                world.directory("part")?.join("part.log"),
-                "a line from a part",
-            )?;
+            fs::write(world.directory("part")?.join("part.log"), "a line from a part")?;
             Err(Failure::new("a reason"))
         });
         if env::var_os(OUTSIDE).is_some() {
@@ -337,10 +316,7 @@ mod tests {
             Ok(())
         }
         let text = format!("{:?}", inside(elsewhere).unwrap_err());
-        assert!(
-            text.contains("is not a closure in a test function"),
-            "{text}"
-        );
+        assert!(text.contains("is not a closure in a test function"), "{text}");
         let hidden = || inside(|_| Ok(()));
         let text = format!("{:?}", hidden().unwrap_err());
         assert!(text.contains("running 0 tests"), "{text}");
@@ -358,18 +334,12 @@ mod tests {
             return outcome;
         }
         let text = format!("{:?}", outcome.unwrap_err());
-        assert!(
-            text.contains("waited 1s for the run inside the namespace to end"),
-            "{text}"
-        );
+        assert!(text.contains("waited 1s for the run inside the namespace to end"), "{text}");
         let of_that_world = |process: &fs::DirEntry| {
             let command = fs::read_to_string(process.path().join("cmdline"));
             command.is_ok_and(|command| command.contains("/forgotten-"))
         };
-        let left: Vec<_> = fs::read_dir("/proc")?
-            .flatten()
-            .filter(of_that_world)
-            .collect();
+        let left: Vec<_> = fs::read_dir("/proc")?.flatten().filter(of_that_world).collect();
         assert!(left.is_empty(), "{left:?}");
         Ok(())
     }
@@ -378,10 +348,7 @@ mod tests {
     fn nothing_outside_is_reached_from_inside() -> Outcome {
         inside(|_| {
             let routes = run(program("ip")?.args(["route", "show", "table", "all"]))?;
-            assert!(
-                routes.lines().all(|route| route.contains("dev lo")),
-                "{routes}"
-            );
+            assert!(routes.lines().all(|route| route.contains("dev lo")), "{routes}");
             Ok(())
         })
     }

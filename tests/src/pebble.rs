@@ -49,11 +49,7 @@ impl Pebble {
         fs::write(&config, configuration(&directory, seconds))?;
         let mut pebble = program("pebble")?;
         pebble
-            .args([
-                "-strict",
-                "-dnsserver",
-                &SocketAddr::new(World::RESOLVER, 53).to_string(),
-            ])
+            .args(["-strict", "-dnsserver", &SocketAddr::new(World::RESOLVER, 53).to_string()])
             .arg("-config")
             .arg(config)
             // Validate at once, rather than after up to 15 seconds.
@@ -64,15 +60,8 @@ impl Pebble {
             curl::fetch(&directory_url(), &ca_file).map(drop)
         })?;
         let issuer_file = directory.join("issuer.pem");
-        fs::write(
-            &issuer_file,
-            curl::fetch(&format!("https://{MANAGEMENT}/roots/0"), &ca_file)?,
-        )?;
-        Ok(Self {
-            ca_file,
-            issuer_file,
-            daemon,
-        })
+        fs::write(&issuer_file, curl::fetch(&format!("https://{MANAGEMENT}/roots/0"), &ca_file)?)?;
+        Ok(Self { ca_file, issuer_file, daemon })
     }
 
     /// The URL of the ACME directory.
@@ -111,10 +100,7 @@ fn make_identity(directory: &Path) -> Outcome<PathBuf> {
     let identity = rcgen::generate_simple_self_signed(names)?;
     let certificate = directory.join("certificate.pem");
     fs::write(&certificate, identity.cert.pem())?;
-    fs::write(
-        directory.join("key.pem"),
-        identity.signing_key.serialize_pem(),
-    )?;
+    fs::write(directory.join("key.pem"), identity.signing_key.serialize_pem())?;
     Ok(certificate)
 }
 

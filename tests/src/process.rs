@@ -52,10 +52,7 @@ pub fn run(command: &mut Command) -> Outcome<String> {
         return Ok(printed);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::new(format!(
-        "{command:?} ended with {}: {said}{printed}",
-        output.status
-    )))
+    Err(Failure::new(format!("{command:?} ended with {}: {said}{printed}", output.status)))
 }
 
 /// A child process that ends with this value.
@@ -119,11 +116,7 @@ impl Daemon {
         let log = directory.join(format!("{name}.log"));
         let file = File::create(&log)?;
         command.stdout(file.try_clone()?).stderr(file);
-        let mut daemon = Self {
-            name,
-            running: Running::start(command)?,
-            log,
-        };
+        let mut daemon = Self { name, running: Running::start(command)?, log };
         match daemon.until_ready(ready) {
             Ok(()) => Ok(daemon),
             Err(failure) => Err(Failure::new(format!("{failure}\n{}", tail(&daemon.log)))),

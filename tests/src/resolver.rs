@@ -33,10 +33,7 @@ impl Resolver {
     /// When it does not come up.
     pub fn start(world: &World, issuer_file: &Path) -> Outcome<Self> {
         let directory = world.directory("resolver")?;
-        let trust = Trust {
-            file: issuer_file.to_owned(),
-            nowhere: world.directory("nowhere")?,
-        };
+        let trust = Trust { file: issuer_file.to_owned(), nowhere: world.directory("nowhere")? };
         let config = directory.join("resolver.yml");
         fs::write(&config, configuration())?;
         let mut command = trust.program("mta-sts-daemon")?;
@@ -73,9 +70,7 @@ impl Resolver {
     ///
     /// When it ends with a failure of its own; a missing or wrong policy is none.
     pub fn query(&self, domain: &str) -> Outcome<String> {
-        Ok(run(self.trust.program("mta-sts-query")?.arg(domain))?
-            .trim()
-            .to_owned())
+        Ok(run(self.trust.program("mta-sts-query")?.arg(domain))?.trim().to_owned())
     }
 
     /// What the daemon has printed: why it refused a policy, among others.
@@ -100,9 +95,7 @@ impl Trust {
     /// set.
     fn program(&self, name: &str) -> Outcome<Command> {
         let mut command = program(name)?;
-        command
-            .env("SSL_CERT_FILE", &self.file)
-            .env("SSL_CERT_DIR", &self.nowhere);
+        command.env("SSL_CERT_FILE", &self.file).env("SSL_CERT_DIR", &self.nowhere);
         Ok(command)
     }
 }
@@ -119,9 +112,7 @@ fn read_netstring(stream: &mut impl Read) -> Outcome<String> {
                 length = length * 10 + usize::from(digit - b'0');
             }
             other => {
-                return Err(Failure::new(format!(
-                    "{other:#x} in the length of a netstring"
-                )));
+                return Err(Failure::new(format!("{other:#x} in the length of a netstring")));
             }
         }
     }

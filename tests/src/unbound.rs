@@ -25,10 +25,7 @@ impl Unbound {
         let directory = world.directory("unbound")?;
         let config = directory.join("unbound.conf");
         let hints = directory.join("root.hints");
-        fs::write(
-            &hints,
-            format!(". 60 NS ns.hints.test.\nns.hints.test. 60 A {root}\n"),
-        )?;
+        fs::write(&hints, format!(". 60 NS ns.hints.test.\nns.hints.test. 60 A {root}\n"))?;
         let text = format!(
             r#"
 server:
@@ -64,17 +61,10 @@ remote-control:
         let daemon = Daemon::start(
             "unbound",
             &directory,
-            program("unbound")?
-                .arg("-d")
-                .arg("-p")
-                .arg("-c")
-                .arg(&config),
+            program("unbound")?.arg("-d").arg("-p").arg("-c").arg(&config),
             is_resolving,
         )?;
-        Ok(Self {
-            config,
-            _daemon: daemon,
-        })
+        Ok(Self { config, _daemon: daemon })
     }
 
     /// Forgets all answers, and which servers did not answer.
@@ -87,10 +77,7 @@ remote-control:
     /// When the resolver is gone.
     pub fn forget(&self) -> Outcome {
         for command in [["flush_zone", "."], ["flush_infra", "all"]] {
-            run(program("unbound-control")?
-                .arg("-c")
-                .arg(&self.config)
-                .args(command))?;
+            run(program("unbound-control")?.arg("-c").arg(&self.config).args(command))?;
         }
         Ok(())
     }

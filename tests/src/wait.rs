@@ -76,10 +76,7 @@ mod tests {
             Err(format!("sun {count}"))
         });
         let text = outcome.unwrap_err().to_string();
-        assert_eq!(
-            text,
-            format!("waited 50ms for rain; last seen: sun {count}")
-        );
+        assert_eq!(text, format!("waited 50ms for rain; last seen: sun {count}"));
     }
 
     #[tokio::test]
@@ -89,9 +86,6 @@ mod tests {
         })
         .await;
         let text = outcome.unwrap_err().to_string();
-        assert!(
-            text.ends_with("last seen: the first attempt never ended"),
-            "{text}"
-        );
+        assert!(text.ends_with("last seen: the first attempt never ended"), "{text}");
     }
 }

@@ -1,0 +1,179 @@
+//! The product under test: `dmarcer up` as an operator runs it, and the client commands.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::process::Daemon;
+use crate::{Failure, Internet, Outcome, World};
+
+/// The admin token of every installation under test.
+const TOKEN: &str = "journey-admin-token";
+const SERVER: &str = "http://127.0.0.1:7443";
+
+/// One installation in region eu-1, on the addresses that the wildcard of the region leads to.
+pub struct Product {
+    config: PathBuf,
+    logs: PathBuf,
+    running: Option<Daemon>,
+}
+
+impl Product {
+    /// Starts it and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it ends, or does not answer in time: with the end of its log.
+    pub fn start(world: &World, internet: &Internet) -> Outcome<Self> {
+        let data = world.directory("data")?;
+        let logs = world.directory("product")?;
+        let config = logs.join("dmarcer.toml");
+        let text = format!(
+            r#"data_dir = "{data}"
+
+[control]
+listen = "127.0.0.1:7443"
+admin_token = "{TOKEN}"
+
+[dns]
+resolvers = ["127.0.0.1:53"]
+
+[issuer]
+directory = "{directory}"
+ca_file = "{ca_file}"
+
+[edge]
+region = "eu-1"
+https = ["192.0.2.81:443", "[2001:db8::81]:443"]
+http = ["192.0.2.81:80", "[2001:db8::81]:80"]
+
+[[region]]
+id = "eu-1"
+name = "Europe"
+host = "eu-1.region.test"
+"#,
+            data = data.display(),
+            directory = internet.authority.directory(),
+            ca_file = internet.authority.ca_file().display(),
+        );
+        fs::write(&config, text)?;
+        let mut product = Self { config, logs, running: None };
+        product.launch()?;
+        Ok(product)
+    }
+
+    /// Starts it again in the same place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Product::start`].
+    pub fn launch(&mut self) -> Outcome {
+        let mut command = binary()?;
+        command.args(["up", "--config"]).arg(&self.config).env("RUST_LOG", "info");
+        let answers = || match self.client(&["fleet", "status"]) {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(failure) => Err(failure.to_string()),
+        };
+        self.running = Some(Daemon::start("dmarcer", &self.logs, &mut command, answers)?);
+        Ok(())
+    }
+
+    /// Starts it again without waiting until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be started.
+    pub fn launch_unready(&mut self) -> Outcome {
+        let mut command = binary()?;
+        command.args(["up", "--config"]).arg(&self.config).env("RUST_LOG", "info");
+        let at_once = || Ok::<(), Failure>(());
+        self.running = Some(Daemon::start("dmarcer", &self.logs, &mut command, at_once)?);
+        Ok(())
+    }
+
+    /// Kills it, without a word of warning.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// What it has printed since it was last started.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be read.
+    pub fn log(&self) -> Outcome<String> {
+        self.running.as_ref().map_or_else(|| Ok(String::new()), Daemon::log)
+    }
+
+    /// Runs a client command to its end, however that is.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be started.
+    pub fn client(&self, arguments: &[&str]) -> Outcome<Output> {
+        Ok(self.command(arguments)?.output()?)
+    }
+
+    /// A client command, not yet started.
+    ///
+    /// # Errors
+    ///
+    /// When the binary is not there.
+    pub fn command(&self, arguments: &[&str]) -> Outcome<Command> {
+        let mut command = binary()?;
+        command
+            .args(arguments)
+            .args(["-o", "json"])
+            .env("DMARCER_SERVER", SERVER)
+            .env("DMARCER_TOKEN", TOKEN);
+        Ok(command)
+    }
+
+    /// What a client command answers, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it does not succeed: with what it said.
+    pub fn json(&self, arguments: &[&str]) -> Outcome<Value> {
+        let output = self.client(arguments)?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let doing = format!("dmarcer {}", arguments.join(" "));
+            return Err(Failure::new(format!("{}: {said}", output.status)).during(doing));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// The error of a client command that is refused, as JSON.
+    ///
+    /// # Errors
+    ///
+    /// When it is not refused, or says so in another way.
+    pub fn refusal(&self, arguments: &[&str]) -> Outcome<Value> {
+        let output = self.client(arguments)?;
+        if output.status.code() != Some(1) {
+            let printed = String::from_utf8_lossy(&output.stdout);
+            let doing = format!("dmarcer {} was not refused", arguments.join(" "));
+            return Err(Failure::new(format!("{}: {printed}", output.status)).during(doing));
+        }
+        Ok(serde_json::from_slice(&output.stderr)?)
+    }
+}
+
+/// The binary that the test command builds.
+///
+/// # Errors
+///
+/// When it is not there.
+pub fn binary() -> Outcome<Command> {
+    let here = std::env::current_exe()?;
+    // target/debug/deps/<test>: the binary is one folder up.
+    let path = here.ancestors().nth(2).map(|folder| folder.join("dmarcer"));
+    match path.filter(|path| path.is_file()) {
+        Some(path) => Ok(Command::new(path)),
+        None => Err(Failure::new("dmarcer is not built: run `cargo build --bin dmarcer` first")),
+    }
+}
