@@ -68,7 +68,9 @@ pub(crate) enum Value {
 pub(crate) enum Reply {
     Answer(Answer),
     /// The name is in a zone of its own, on these servers.
-    Referral { servers: Vec<String> },
+    Referral {
+        servers: Vec<String>,
+    },
 }
 
 /// Why there is no answer. None of these says anything about what is published.
@@ -99,7 +101,7 @@ pub(crate) enum Failure {
     #[error("DNSSEC validation fails for it: validating resolvers answer SERVFAIL")]
     Bogus,
     #[error("{0}")]
-    At(String, #[source] Box<Failure>),
+    At(String, Box<Failure>),
 }
 
 impl Failure {
@@ -145,7 +147,9 @@ pub(crate) fn read(message: &Message, question: &Question, role: Role) -> Result
     Ok(Reply::Answer(match answer.end {
         End::Elsewhere if !exists => Answer { end: End::NoName, ..answer },
         // Nothing, and who to ask instead of the zone's SOA: a server that does not resolve.
-        End::Elsewhere if !has_soa(message, &at) && names_servers(message) && role == Role::Resolver => {
+        End::Elsewhere
+            if !has_soa(message, &at) && names_servers(message) && role == Role::Resolver =>
+        {
             return Err(Failure::Lame);
         }
         // Some servers leave out the SOA of "no data"; an alias without it goes on elsewhere.
@@ -162,9 +166,14 @@ fn follow(message: &Message, question: &Question) -> (Name, Answer) {
     let mut seen = vec![at.clone()];
     let mut aliases = Vec::new();
     loop {
-        let values: Vec<Value> =
-            at_name(message, &at).filter(|r| r.record_type() == question.kind).filter_map(value).collect();
+        let asked_for = |r: &&Record| r.record_type() == question.kind;
+        let mut values: Vec<Value> =
+            at_name(message, &at).filter(asked_for).filter_map(value).collect();
         if !values.is_empty() {
+            // Servers give them in any order, and another one each time; a record that comes twice
+            // is one (RFC 2181 section 5).
+            values.sort();
+            values.dedup();
             return (at, Answer { aliases, end: End::Values(values) });
         }
         let target = at_name(message, &at).find_map(|record| match &record.data {

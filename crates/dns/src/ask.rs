@@ -84,7 +84,8 @@ impl Asker {
     }
 
     async fn exchange(&self, server: SocketAddr, request: &Message) -> Result<Message, Failure> {
-        let _permit = self.permits.acquire().await.map_err(|e| Failure::Unreachable(e.to_string()))?;
+        let _permit =
+            self.permits.acquire().await.map_err(|e| Failure::Unreachable(e.to_string()))?;
         sleep_until(self.turn()).await;
         let bytes = request.to_vec().map_err(|e| Failure::Malformed(e.to_string()))?;
         let answer = over_udp(server, request, &bytes).await?;
@@ -183,10 +184,8 @@ fn parse(bytes: &[u8]) -> Result<Message, Failure> {
 
 /// Whether it is a response to this very question. An error may come without the question.
 fn answers(answer: &Message, request: &Message) -> bool {
-    let is_error = !matches!(
-        answer.metadata.response_code,
-        ResponseCode::NoError | ResponseCode::NXDomain
-    );
+    let is_error =
+        !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
     answer.metadata.message_type == MessageType::Response
         && (answer.queries == request.queries || is_error && answer.queries.is_empty())
 }

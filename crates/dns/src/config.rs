@@ -61,7 +61,12 @@ impl Config {
 
     /// How long to wait after a look, before jitter: longer each time, but fast for a while after
     /// a change on our side, as people are then at their DNS provider's page.
-    pub(crate) fn next_pause(&self, last: Duration, since_change: Duration, wanted: bool) -> Duration {
+    pub(crate) fn next_pause(
+        &self,
+        last: Duration,
+        since_change: Duration,
+        wanted: bool,
+    ) -> Duration {
         let settled = Duration::from_secs(self.settled_seconds.max(1));
         if wanted || since_change > Duration::from_secs(self.waiting_for_seconds) {
             return settled;

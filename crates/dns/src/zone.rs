@@ -11,8 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use hickory_proto::rr::{Name, RecordType};
 use tokio::time::timeout;
 
-use crate::answer::{Answer, End, Failure, MAX_ALIASES, Question, Reply, Role, Value};
-use crate::answer::{name, presentation, read};
+use crate::answer::{Answer, End, Failure, MAX_ALIASES, Question, Reply, Role, Value, name, read};
 use crate::ask::{Asker, Manner, connect};
 use crate::config::Config;
 
@@ -38,8 +37,6 @@ pub(crate) struct Lookup {
 /// A zone that a domain is in.
 #[derive(Debug, Clone)]
 pub(crate) struct Zone {
-    /// Its name.
-    pub(crate) apex: String,
     /// Its servers, one per address.
     pub(crate) servers: Vec<Server>,
 }
@@ -99,7 +96,8 @@ impl Lookup {
         match self.resolver_reply(resolver, question, Manner::Recursive).await {
             // It may be that only DNSSEC stands in the way (RFC 4035 section 3.2.2).
             Err(Failure::ServerFailed) => {
-                let unvalidated = self.resolver_reply(resolver, question, Manner::Unvalidated).await;
+                let unvalidated =
+                    self.resolver_reply(resolver, question, Manner::Unvalidated).await;
                 Err(if unvalidated.is_ok() { Failure::Bogus } else { Failure::ServerFailed })
             }
             answer => answer,
@@ -180,8 +178,8 @@ impl Lookup {
             };
             // Behind an alias is another zone.
             if let (true, End::Values(values)) = (found.aliases.is_empty(), found.end) {
-                let servers = self.servers(&values.into_iter().filter_map(server).collect::<Vec<_>>());
-                return Ok(Zone { apex: presentation(&at), servers: servers.await? });
+                let names: Vec<String> = values.into_iter().filter_map(server).collect();
+                return Ok(Zone { servers: self.servers(&names).await? });
             }
             at = at.base_name();
         }
@@ -197,24 +195,31 @@ impl Lookup {
             async move {
                 let message = self.asker.ask(at, question, Manner::Iterative).await.ok()?;
                 let reply = read(&message, question, Role::Authority).ok()?;
-                matches!(reply, Reply::Answer(_)).then(|| Server { label: at.to_string(), at: Ok(at) })
+                matches!(reply, Reply::Answer(_))
+                    .then(|| Server { label: at.to_string(), at: Ok(at) })
             }
         });
         let servers: Vec<Server> = join_all(asked).await.into_iter().flatten().collect();
-        (!servers.is_empty()).then(|| Zone { apex: domain.to_owned(), servers })
+        (!servers.is_empty()).then_some(Zone { servers })
     }
 
     /// The addresses of name servers, of both families.
     async fn servers(&self, names: &[String]) -> Result<Vec<Server>, Failure> {
         let addresses = join_all(names.iter().map(|name| self.addresses(name))).await;
         let mut servers = Vec::new();
+        let mut absent = Vec::new();
         for (name, addresses) in names.iter().zip(addresses) {
             match addresses {
+                // Nobody gets an answer from a server that does not exist: it can't disagree.
+                Err(why @ Failure::NoAddress(_)) => {
+                    absent.push(Server { label: name.clone(), at: Err(why) });
+                }
                 Err(why) => servers.push(Server { label: name.clone(), at: Err(why) }),
                 Ok(addresses) => servers.extend(self.reachable(name, &addresses).await),
             }
         }
         match servers.len() {
+            0 => Ok(absent),
             count if count > MAX_SERVERS => Err(Failure::TooManyServers(count)),
             _ => Ok(servers),
         }
@@ -230,7 +235,10 @@ impl Lookup {
     }
 
     /// A and AAAA of a host through the resolvers, sorted.
-    pub(crate) async fn host_addresses(&self, host: &str) -> Result<Vec<std::net::IpAddr>, Failure> {
+    pub(crate) async fn host_addresses(
+        &self,
+        host: &str,
+    ) -> Result<Vec<std::net::IpAddr>, Failure> {
         let asked = [RecordType::A, RecordType::AAAA].map(|kind| self.chase(host, kind));
         let mut found = Vec::new();
         let mut failure = None;
@@ -301,7 +309,8 @@ impl Lookup {
                 return Err(Failure::Lame);
             }
             let servers = self.servers(&servers).await?;
-            let asked = servers.iter().map(|server| self.ask_server(server, question, referrals + 1));
+            let asked =
+                servers.iter().map(|server| self.ask_server(server, question, referrals + 1));
             let mut answers = join_all(asked).await.into_iter();
             let first = answers.next().ok_or(Failure::Lame)??;
             for answer in answers {
