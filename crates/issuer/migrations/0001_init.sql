@@ -45,6 +45,8 @@ CREATE TABLE certificates (
     domain TEXT PRIMARY KEY,
     -- The order that brought it; its id is part of the place that the key is sealed for.
     order_id TEXT NOT NULL,
+    -- Who issued it, as in `authorities`: one of another authority is replaced at once.
+    authority TEXT NOT NULL,
     -- PEM, leaf first.
     chain TEXT NOT NULL,
     -- PKCS #8 under the key-encryption key, for the place `orders.key:<order id>`.

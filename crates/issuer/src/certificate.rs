@@ -2,9 +2,7 @@
 
 use hosting::Domain;
 use jiff::Timestamp;
-use rcgen::{
-    CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData,
-};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_parser::certificate::X509Certificate;
@@ -13,10 +11,13 @@ use x509_parser::extensions::GeneralName;
 /// No chain is longer: a CA sends the leaf and one or two intermediates.
 const MAX_CHAIN: usize = 10;
 
+/// Nor has more bytes in PEM: it has to fit into a document on the bus.
+const MAX_CHAIN_BYTES: usize = 64 * 1024;
+
 /// Why a key could not be made or used.
 #[derive(Debug, thiserror::Error)]
 #[error("a private key can't be used")]
-pub(crate) struct BadKey(#[from] rcgen::Error);
+pub(crate) struct BadKey(#[from] pub(crate) rcgen::Error);
 
 /// Why a chain is not the one that we asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +26,8 @@ pub(crate) enum BadChain {
     Empty,
     #[error("the CA sent {0} certificates in one chain")]
     TooLong(usize),
+    #[error("the CA sent a chain of {0} bytes")]
+    TooBig(usize),
     #[error("the CA sent a certificate that can't be read")]
     Unreadable,
     #[error("the CA sent a certificate for another key than ours")]
@@ -108,6 +111,9 @@ pub(crate) fn check(
 
 /// The certificates of a PEM chain, in their order.
 pub(crate) fn der_chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, BadChain> {
+    if pem.len() > MAX_CHAIN_BYTES {
+        return Err(BadChain::TooBig(pem.len()));
+    }
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let chain = chain.map_err(|_| BadChain::Unreadable)?;
     match chain.len() {
@@ -164,6 +170,8 @@ mod tests {
         assert_eq!(chain.serial.len() % 2, 0);
         assert_eq!(check("", now), Err(BadChain::Empty));
         assert_eq!(check(&good.repeat(11), now), Err(BadChain::TooLong(11)));
+        let big = format!("{good}{}", " ".repeat(MAX_CHAIN_BYTES));
+        assert_eq!(check(&big, now), Err(BadChain::TooBig(big.len())));
         assert_eq!(check(&self_signed("example.com", &other), now), Err(BadChain::OtherKey));
         let name = Err(BadChain::OtherName("mta-sts.example.com".into()));
         assert_eq!(check(&self_signed("example.net", &ours), now), name);

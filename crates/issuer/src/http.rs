@@ -81,9 +81,7 @@ impl CaHttp {
         let https = HttpsConnectorBuilder::new();
         let https = match ca_file {
             Some(file) => https.with_tls_config(
-                ClientConfig::builder()
-                    .with_root_certificates(roots(file)?)
-                    .with_no_client_auth(),
+                ClientConfig::builder().with_root_certificates(roots(file)?).with_no_client_auth(),
             ),
             None => https.try_with_platform_verifier().map_err(BadRoots::System)?,
         };
@@ -131,25 +129,17 @@ impl HttpClient for CaHttp {
                     retry_after: retry_after(&parts.headers),
                 })));
             }
-            Ok(BytesResponse {
-                parts,
-                body: Box::new(body),
-            })
+            Ok(BytesResponse { parts, body: Box::new(body) })
         })
     }
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
-    let pem = fs::read(path).map_err(|source| BadRoots::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let pem = fs::read(path).map_err(|source| BadRoots::File { path: path.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
     match roots.add_parsable_certificates(certificates) {
-        (0, _) => Err(BadRoots::NoRoot {
-            path: path.to_owned(),
-        }),
+        (0, _) => Err(BadRoots::NoRoot { path: path.to_owned() }),
         _ => Ok(roots),
     }
 }
@@ -157,9 +147,7 @@ fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
 /// What a problem document says (RFC 7807), where it is one.
 fn detail(body: &[u8]) -> String {
     let problem = serde_json::from_slice::<Problem>(body).ok();
-    problem
-        .and_then(|problem| problem.detail)
-        .unwrap_or_else(|| "it gives no reason".to_owned())
+    problem.and_then(|problem| problem.detail).unwrap_or_else(|| "it gives no reason".to_owned())
 }
 
 /// Seconds, or a date (RFC 9110 section 10.2.3), which counts from the CA's own clock.

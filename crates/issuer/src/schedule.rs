@@ -37,15 +37,11 @@ pub(crate) struct Limit {
 }
 
 /// New orders of one account; [Let's Encrypt](https://letsencrypt.org/docs/rate-limits/) allows as many.
-pub(crate) const ORDERS_PER_ACCOUNT: Limit = Limit {
-    times: 300,
-    window: SignedDuration::from_hours(3),
-};
+pub(crate) const ORDERS_PER_ACCOUNT: Limit =
+    Limit { times: 300, window: SignedDuration::from_hours(3) };
 /// Failed validations of one name.
-pub(crate) const FAILED_VALIDATIONS: Limit = Limit {
-    times: 5,
-    window: SignedDuration::from_hours(1),
-};
+pub(crate) const FAILED_VALIDATIONS: Limit =
+    Limit { times: 5, window: SignedDuration::from_hours(1) };
 
 /// When a certificate's successor is ordered: with a third of its life left, or half of a short one,
 /// and earlier by the name's own share of the spread.
@@ -53,10 +49,7 @@ pub(crate) fn renew_at(domain: &str, not_before: Timestamp, not_after: Timestamp
     let life = not_after.duration_since(not_before);
     let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
     let earlier = (life / SPREAD).mul_f64(share(domain));
-    not_after
-        .checked_sub(left + earlier)
-        .unwrap_or(not_before)
-        .max(not_before)
+    not_after.checked_sub(left + earlier).unwrap_or(not_before).max(not_before)
 }
 
 /// The pause after so many failures in a row, at least one.
@@ -68,7 +61,7 @@ pub(crate) fn pause(failures: i64) -> SignedDuration {
 /// The pause after the CA has not answered so many times in a row, at least once.
 pub(crate) fn outage_pause(outages: i64) -> SignedDuration {
     // 10 s doubled seven times is past the longest.
-    let doubled = 1 << outages.clamp(1, 8) - 1;
+    let doubled = 1 << (outages.clamp(1, 8) - 1);
     (FIRST_OUTAGE_PAUSE * doubled).min(LONGEST_OUTAGE_PAUSE)
 }
 
@@ -167,7 +160,8 @@ mod tests {
     #[test]
     fn the_ca_may_ask_for_a_longer_pause_not_for_a_shorter_one() {
         let minute = SignedDuration::from_mins(1);
-        let after = |asked: Option<i64>| not_before(at(0), minute, asked.map(SignedDuration::from_secs));
+        let after =
+            |asked: Option<i64>| not_before(at(0), minute, asked.map(SignedDuration::from_secs));
         assert_eq!(after(None), at(60));
         assert_eq!(after(Some(5)), at(60));
         assert_eq!(after(Some(90)), at(90));
@@ -178,10 +172,7 @@ mod tests {
     fn a_limit_holds_in_every_window() {
         fn check(happened: &[i64], now: i64, free: Option<i64>) {
             let happened: Vec<_> = happened.iter().map(|s| at(*s)).collect();
-            let limit = Limit {
-                times: 3,
-                window: SignedDuration::from_secs(100),
-            };
+            let limit = Limit { times: 3, window: SignedDuration::from_secs(100) };
             assert_eq!(room_at(limit, &happened, at(now)), free.map(at), "{happened:?} {now}");
         }
         check(&[], 0, None);

@@ -1,0 +1,190 @@
+//! What is counted: re-issues, which the product allows three of, and questions to the CA, which
+//! the CA allows so many of. Counted in the transaction that writes what is counted.
+
+use hosting::{REISSUES_PER_WINDOW, Refusal, may_reissue};
+use jiff::Timestamp;
+use store::sqlx;
+use store::{StoreError, Write};
+
+use super::{Db, NewOrder, Order, Reason, from_ms, sql_limit};
+use crate::schedule::{FAILED_VALIDATIONS, ORDERS_PER_ACCOUNT, room_at};
+
+/// The CA would refuse one more now, so it is not asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TooMany {
+    #[error("{} orders in {} h are as many as a CA takes of us", ORDERS_PER_ACCOUNT.times, ORDERS_PER_ACCOUNT.window.as_hours())]
+    Orders { until: Timestamp },
+    #[error("{} failed validations in an hour are as many as a CA takes", FAILED_VALIDATIONS.times)]
+    FailedValidations { until: Timestamp },
+}
+
+impl Db {
+    /// Begins an order: the rule, the order and its place in flight are one transaction, so that of
+    /// any number of requests at once no more than the allowed ones become orders.
+    pub(crate) async fn begin(
+        &self,
+        new: &NewOrder,
+        now: Timestamp,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let mut write = self.store.write().await?;
+        // Also locks the name on PostgreSQL: what is read below can't change until the commit.
+        sqlx::query(
+            "INSERT INTO names (domain, workspace) VALUES ($1, $2)
+             ON CONFLICT (domain) DO UPDATE SET workspace = excluded.workspace",
+        )
+        .bind(new.domain.as_str())
+        .bind(new.workspace.as_str())
+        .execute(&mut *write)
+        .await?;
+        let in_flight: Option<String> =
+            sqlx::query_scalar("SELECT order_id FROM in_flight WHERE domain = $1")
+                .bind(new.domain.as_str())
+                .fetch_optional(&mut *write)
+                .await?;
+        let allowed = match new.reason {
+            Reason::Reissue => {
+                may_reissue(&used(&mut write, &new.domain).await?, in_flight.is_some(), now)
+            }
+            _ if in_flight.is_some() => Err(Refusal::ReissueInFlight),
+            _ => Ok(()),
+        };
+        if let Err(refusal) = allowed {
+            return Ok(Err(refusal));
+        }
+        sqlx::query(
+            "INSERT INTO orders (id, domain, region, workspace, reason, step, sealed_key, created_at,
+                 counts)
+             VALUES ($1, $2, $3, $4, $5, 'new', $6, $7, $8)",
+        )
+        .bind(new.id.as_str())
+        .bind(new.domain.as_str())
+        .bind(new.region.as_str())
+        .bind(new.workspace.as_str())
+        .bind(new.reason.as_str())
+        .bind(new.sealed_key.as_slice())
+        .bind(now.as_millisecond())
+        .bind(i64::from(new.reason == Reason::Reissue))
+        .execute(&mut *write)
+        .await?;
+        sqlx::query("INSERT INTO in_flight (domain, order_id) VALUES ($1, $2)")
+            .bind(new.domain.as_str())
+            .bind(new.id.as_str())
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        Ok(Ok(()))
+    }
+
+    /// The newest re-issues of a domain that count, by whoever asked for them.
+    pub(crate) async fn reissues(&self, domain: &str) -> Result<Vec<Timestamp>, StoreError> {
+        let used = sqlx::query_scalar(REISSUES)
+            .bind(domain)
+            .bind(sql_limit(REISSUES_PER_WINDOW))
+            .fetch_all(self.store.read())
+            .await?;
+        Ok(used.into_iter().map(from_ms).collect())
+    }
+
+    /// Says, before the CA is asked for a new order, that it will have been; refuses what the CA
+    /// would refuse.
+    pub(crate) async fn ask(
+        &self,
+        order: &Order,
+        authority: &str,
+        account: &str,
+        now: Timestamp,
+    ) -> Result<Result<(), TooMany>, StoreError> {
+        let mut write = self.store.write().await?;
+        // Locks the account on PostgreSQL: two orders don't both take the last place.
+        sqlx::query("UPDATE authorities SET name = name WHERE name = $1")
+            .bind(authority)
+            .execute(&mut *write)
+            .await?;
+        let asked = asked(&mut write).await?;
+        if let Some(until) = room_at(ORDERS_PER_ACCOUNT, &asked, now) {
+            return Ok(Err(TooMany::Orders { until }));
+        }
+        let failed = failed_validations(&mut write, &order.domain).await?;
+        if let Some(until) = room_at(FAILED_VALIDATIONS, &failed, now) {
+            return Ok(Err(TooMany::FailedValidations { until }));
+        }
+        let forgotten = now.saturating_sub(ORDERS_PER_ACCOUNT.window).unwrap_or(now);
+        sqlx::query("DELETE FROM asks WHERE asked_at < $1")
+            .bind(forgotten.as_millisecond())
+            .execute(&mut *write)
+            .await?;
+        sqlx::query("INSERT INTO asks (order_id, asked_at) VALUES ($1, $2)")
+            .bind(order.id.as_str())
+            .bind(now.as_millisecond())
+            .execute(&mut *write)
+            .await?;
+        sqlx::query(
+            "UPDATE orders SET step = 'asked', account = $2, order_url = '',
+                 asked_at = coalesce(asked_at, $3)
+             WHERE id = $1",
+        )
+        .bind(order.id.as_str())
+        .bind(account)
+        .bind(now.as_millisecond())
+        .execute(&mut *write)
+        .await?;
+        write.commit().await?;
+        Ok(Ok(()))
+    }
+
+    /// Takes that back: the question can't have reached the CA. `order` is as before it was asked.
+    pub(crate) async fn unask(&self, order: &Order, asked_at: Timestamp) -> Result<(), StoreError> {
+        let mut write = self.store.write().await?;
+        sqlx::query("DELETE FROM asks WHERE order_id = $1 AND asked_at = $2")
+            .bind(order.id.as_str())
+            .bind(asked_at.as_millisecond())
+            .execute(&mut *write)
+            .await?;
+        sqlx::query("UPDATE orders SET step = 'new', asked_at = $2 WHERE id = $1")
+            .bind(order.id.as_str())
+            .bind(order.asked_at.map(Timestamp::as_millisecond))
+            .execute(&mut *write)
+            .await?;
+        Ok(write.commit().await?)
+    }
+}
+
+impl TooMany {
+    pub(crate) fn until(&self) -> Timestamp {
+        match self {
+            TooMany::Orders { until } | TooMany::FailedValidations { until } => *until,
+        }
+    }
+}
+
+const REISSUES: &str = "SELECT coalesce(asked_at, created_at) AS used_at FROM orders
+     WHERE domain = $1 AND counts = 1 ORDER BY used_at DESC LIMIT $2";
+
+async fn used(write: &mut Write, domain: &str) -> Result<Vec<Timestamp>, StoreError> {
+    let used = sqlx::query_scalar(REISSUES)
+        .bind(domain)
+        .bind(sql_limit(REISSUES_PER_WINDOW))
+        .fetch_all(&mut **write)
+        .await?;
+    Ok(used.into_iter().map(from_ms).collect())
+}
+
+async fn asked(write: &mut Write) -> Result<Vec<Timestamp>, StoreError> {
+    let times = sqlx::query_scalar("SELECT asked_at FROM asks ORDER BY asked_at DESC LIMIT $1")
+        .bind(sql_limit(ORDERS_PER_ACCOUNT.times))
+        .fetch_all(&mut **write)
+        .await?;
+    Ok(times.into_iter().map(from_ms).collect())
+}
+
+async fn failed_validations(write: &mut Write, domain: &str) -> Result<Vec<Timestamp>, StoreError> {
+    let times = sqlx::query_scalar(
+        "SELECT finished_at FROM orders WHERE domain = $1 AND validation_failed = 1
+         ORDER BY finished_at DESC LIMIT $2",
+    )
+    .bind(domain)
+    .bind(sql_limit(FAILED_VALIDATIONS.times))
+    .fetch_all(&mut **write)
+    .await?;
+    Ok(times.into_iter().map(from_ms).collect())
+}

@@ -1,0 +1,357 @@
+//! Orders: how far they are, and how they end; each in one transaction with what hangs on it.
+
+use jiff::Timestamp;
+use store::sqlx::any::AnyRow;
+use store::sqlx::{self, Row};
+use store::{StoreError, Write};
+
+use super::{Db, instant, maybe_instant, sql_limit};
+use crate::certificate::Chain;
+
+/// Why something is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    First,
+    Renewal,
+    Reissue,
+}
+
+/// How far an order is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OrderStep {
+    /// The CA knows nothing of it.
+    New,
+    /// The CA was asked; its answer has not come, or not been stored.
+    Asked,
+    /// The CA's URL of the order is stored; the CA knows how far it is.
+    Ordered,
+    Issued,
+    Failed,
+}
+
+/// One order.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) id: String,
+    pub(crate) domain: String,
+    pub(crate) region: String,
+    pub(crate) reason: Reason,
+    pub(crate) step: OrderStep,
+    pub(crate) account: String,
+    pub(crate) order_url: String,
+    pub(crate) sealed_key: Option<Vec<u8>>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) asked_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) retry_at: Timestamp,
+    pub(crate) outages: i64,
+    pub(crate) error: String,
+    pub(crate) serial: String,
+}
+
+/// An order that may be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    pub(crate) id: String,
+    pub(crate) domain: String,
+}
+
+/// What an order begins with.
+#[derive(Debug, Clone)]
+pub(crate) struct NewOrder {
+    pub(crate) id: String,
+    pub(crate) domain: String,
+    pub(crate) region: String,
+    pub(crate) workspace: String,
+    pub(crate) reason: Reason,
+    pub(crate) sealed_key: Vec<u8>,
+}
+
+/// How an order failed.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    pub(crate) why: String,
+    /// The CA did not find our answer to its challenge.
+    pub(crate) validation_failed: bool,
+    /// The CA was never asked: it is none of the owner's three.
+    pub(crate) unasked: bool,
+    /// When we try again by ourselves, if this was our own try and the CA turned it down.
+    pub(crate) retry_at: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, domain, region, reason, step, account, order_url, sealed_key, \
+     created_at, asked_at, finished_at, retry_at, outages, error, serial";
+
+impl Db {
+    /// Stores where the CA keeps the order.
+    pub(crate) async fn ordered(&self, order: &str, url: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE orders SET step = 'ordered', order_url = $2 WHERE id = $1")
+            .bind(order)
+            .bind(url)
+            .execute(self.store.read())
+            .await?;
+        Ok(())
+    }
+
+    /// Begins an order again from its start: the CA does not know it any more.
+    pub(crate) async fn start_again(&self, order: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE orders SET step = 'new', order_url = '', account = '' WHERE id = $1")
+            .bind(order)
+            .execute(self.store.read())
+            .await?;
+        Ok(())
+    }
+
+    /// Leaves an order for later, and says why.
+    pub(crate) async fn postpone(
+        &self,
+        order: &Order,
+        until: Timestamp,
+        outages: i64,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        let mut write = self.store.write().await?;
+        sqlx::query("UPDATE orders SET retry_at = $2, outages = $3 WHERE id = $1")
+            .bind(order.id.as_str())
+            .bind(until.as_millisecond())
+            .bind(outages)
+            .execute(&mut *write)
+            .await?;
+        sqlx::query("UPDATE names SET last_error = $2 WHERE domain = $1")
+            .bind(order.domain.as_str())
+            .bind(why)
+            .execute(&mut *write)
+            .await?;
+        Ok(write.commit().await?)
+    }
+
+    /// Ends an order with its certificate. The key moves with it: no key is without an owner.
+    pub(crate) async fn issued(
+        &self,
+        order: &Order,
+        authority: &str,
+        chain: &Chain,
+        renew_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut write = self.store.write().await?;
+        sqlx::query(
+            "INSERT INTO certificates (domain, order_id, chain, sealed_key, serial, issuer,
+                 not_before, not_after, renew_at, authority)
+             SELECT domain, id, $2, sealed_key, $3, $4, $5, $6, $7, $8 FROM orders WHERE id = $1
+             ON CONFLICT (domain) DO UPDATE SET order_id = excluded.order_id,
+                 authority = excluded.authority,
+                 chain = excluded.chain, sealed_key = excluded.sealed_key,
+                 serial = excluded.serial, issuer = excluded.issuer,
+                 not_before = excluded.not_before, not_after = excluded.not_after,
+                 renew_at = excluded.renew_at",
+        )
+        .bind(order.id.as_str())
+        .bind(chain.pem.as_str())
+        .bind(chain.serial.as_str())
+        .bind(chain.issuer.as_str())
+        .bind(chain.not_before.as_millisecond())
+        .bind(chain.not_after.as_millisecond())
+        .bind(renew_at.as_millisecond())
+        .bind(authority)
+        .execute(&mut *write)
+        .await?;
+        sqlx::query(
+            "UPDATE orders SET step = 'issued', finished_at = $2, serial = $3, sealed_key = NULL
+             WHERE id = $1",
+        )
+        .bind(order.id.as_str())
+        .bind(now.as_millisecond())
+        .bind(chain.serial.as_str())
+        .execute(&mut *write)
+        .await?;
+        sqlx::query(
+            "UPDATE names SET failures = 0, retry_at = 0, last_error = '' WHERE domain = $1",
+        )
+        .bind(order.domain.as_str())
+        .execute(&mut *write)
+        .await?;
+        land(&mut write, order).await?;
+        Ok(write.commit().await?)
+    }
+
+    /// Ends an order without a certificate.
+    pub(crate) async fn failed(
+        &self,
+        order: &Order,
+        end: &End,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut write = self.store.write().await?;
+        sqlx::query(
+            "UPDATE orders SET step = 'failed', finished_at = $2, error = $3,
+                 validation_failed = $4, counts = CASE WHEN $5 = 1 THEN 0 ELSE counts END,
+                 sealed_key = NULL
+             WHERE id = $1",
+        )
+        .bind(order.id.as_str())
+        .bind(now.as_millisecond())
+        .bind(end.why.as_str())
+        .bind(i64::from(end.validation_failed))
+        .bind(i64::from(end.unasked))
+        .execute(&mut *write)
+        .await?;
+        sqlx::query("UPDATE names SET last_error = $2 WHERE domain = $1")
+            .bind(order.domain.as_str())
+            .bind(end.why.as_str())
+            .execute(&mut *write)
+            .await?;
+        if let Some(retry_at) = end.retry_at {
+            sqlx::query(
+                "UPDATE names SET failures = failures + 1, retry_at = $2 WHERE domain = $1",
+            )
+            .bind(order.domain.as_str())
+            .bind(retry_at.as_millisecond())
+            .execute(&mut *write)
+            .await?;
+        }
+        land(&mut write, order).await?;
+        Ok(write.commit().await?)
+    }
+
+    pub(crate) async fn order(&self, id: &str) -> Result<Option<Order>, StoreError> {
+        let text = format!("SELECT {COLUMNS} FROM orders WHERE id = $1");
+        let row = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(id)
+            .fetch_optional(self.store.read())
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The order under way for a domain.
+    pub(crate) async fn in_flight(&self, domain: &str) -> Result<Option<Order>, StoreError> {
+        let id: Option<String> =
+            sqlx::query_scalar("SELECT order_id FROM in_flight WHERE domain = $1")
+                .bind(domain)
+                .fetch_optional(self.store.read())
+                .await?;
+        match id {
+            Some(id) => self.order(&id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Orders under way that may be looked at now: owners' first, then those that were not looked at
+    /// for longest.
+    pub(crate) async fn under_way(
+        &self,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<UnderWay>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT o.id AS id, o.domain AS domain
+             FROM in_flight f JOIN orders o ON o.id = f.order_id
+             WHERE o.retry_at <= $1
+             ORDER BY CASE WHEN o.reason = 'reissue' THEN 0 ELSE 1 END, o.retry_at, o.created_at
+             LIMIT $2",
+        )
+        .bind(now.as_millisecond())
+        .bind(sql_limit(at_most))
+        .fetch_all(self.store.read())
+        .await?;
+        let mut under_way = Vec::new();
+        for row in rows {
+            under_way.push(UnderWay { id: row.try_get("id")?, domain: row.try_get("domain")? });
+        }
+        Ok(under_way)
+    }
+
+    /// How many orders are under way that no owner asked for.
+    pub(crate) async fn own_orders_under_way(&self) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar(
+            "SELECT count(*) FROM in_flight f JOIN orders o ON o.id = f.order_id
+             WHERE o.reason <> 'reissue'",
+        )
+        .fetch_one(self.store.read())
+        .await?;
+        Ok(count)
+    }
+
+    /// A page of a workspace's orders for a domain, newest first, those before `(created_at, id)`.
+    pub(crate) async fn orders(
+        &self,
+        domain: &str,
+        workspace: &str,
+        before: (i64, &str),
+        at_most: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let text = format!(
+            "SELECT {COLUMNS} FROM orders WHERE domain = $1 AND workspace = $2
+                 AND (created_at < $3 OR (created_at = $3 AND id < $4))
+             ORDER BY created_at DESC, id DESC LIMIT $5"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(domain)
+            .bind(workspace)
+            .bind(before.0)
+            .bind(before.1)
+            .bind(sql_limit(at_most))
+            .fetch_all(self.store.read())
+            .await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+async fn land(write: &mut Write, order: &Order) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM in_flight WHERE domain = $1 AND order_id = $2")
+        .bind(order.domain.as_str())
+        .bind(order.id.as_str())
+        .execute(&mut **write)
+        .await?;
+    Ok(())
+}
+
+fn read(row: &AnyRow) -> Result<Order, StoreError> {
+    Ok(Order {
+        id: row.try_get("id")?,
+        domain: row.try_get("domain")?,
+        region: row.try_get("region")?,
+        reason: Reason::read(row.try_get("reason")?),
+        step: OrderStep::read(row.try_get("step")?),
+        account: row.try_get("account")?,
+        order_url: row.try_get("order_url")?,
+        sealed_key: row.try_get("sealed_key")?,
+        created_at: instant(row, "created_at")?,
+        asked_at: maybe_instant(row, "asked_at")?,
+        finished_at: maybe_instant(row, "finished_at")?,
+        retry_at: instant(row, "retry_at")?,
+        outages: row.try_get("outages")?,
+        error: row.try_get("error")?,
+        serial: row.try_get("serial")?,
+    })
+}
+
+impl Reason {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Reason::First => "first",
+            Reason::Renewal => "renewal",
+            Reason::Reissue => "reissue",
+        }
+    }
+
+    fn read(text: String) -> Reason {
+        match text.as_str() {
+            "first" => Reason::First,
+            "reissue" => Reason::Reissue,
+            _ => Reason::Renewal,
+        }
+    }
+}
+
+impl OrderStep {
+    fn read(text: String) -> OrderStep {
+        match text.as_str() {
+            "new" => OrderStep::New,
+            "asked" => OrderStep::Asked,
+            "ordered" => OrderStep::Ordered,
+            "issued" => OrderStep::Issued,
+            _ => OrderStep::Failed,
+        }
+    }
+}
