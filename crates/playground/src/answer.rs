@@ -41,7 +41,7 @@ pub fn answer(zones: &[Zone], response: &mut Message) {
                 return;
             }
             Found::Alias(record, target) => {
-                response.answers.push(record);
+                response.answers.push(*record);
                 name = target;
             }
             Found::NoData => return response.authorities.extend(negative(zone)),

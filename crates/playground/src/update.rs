@@ -128,22 +128,14 @@ fn apply(zone: &mut Zone, record: &Record) {
     let apex = name == *zone.origin();
     let of_apex = |kind| apex && matches!(kind, RecordType::SOA | RecordType::NS);
     match (record.dns_class, kind) {
-        (DNSClass::IN, RecordType::SOA) => {
-            if apex && newer_soa(zone, &record.data) {
-                zone.replace(&name, record.ttl, record.data.clone());
-            }
+        (DNSClass::IN, RecordType::SOA) if !apex || !newer_soa(zone, &record.data) => {}
+        (DNSClass::IN, RecordType::CNAME) if has_another(zone, &name) => {}
+        // There is one of each: the new one takes the place of the old.
+        (DNSClass::IN, RecordType::SOA | RecordType::CNAME) => {
+            zone.replace(&name, record.ttl, record.data.clone());
         }
-        (DNSClass::IN, RecordType::CNAME) => {
-            let others = |kinds: &RecordType| *kinds != RecordType::CNAME;
-            if !zone.node(&name).is_some_and(|node| node.keys().any(others)) {
-                zone.replace(&name, record.ttl, record.data.clone());
-            }
-        }
-        (DNSClass::IN, _) => {
-            if zone.set(&name, RecordType::CNAME).is_none() {
-                zone.add(&name, record.ttl, record.data.clone());
-            }
-        }
+        (DNSClass::IN, _) if zone.set(&name, RecordType::CNAME).is_some() => {}
+        (DNSClass::IN, _) => zone.add(&name, record.ttl, record.data.clone()),
         (DNSClass::ANY, RecordType::ANY) => {
             let kinds: Vec<_> = match zone.node(&name) {
                 Some(node) => node.keys().copied().collect(),
@@ -155,14 +147,18 @@ fn apply(zone: &mut Zone, record: &Record) {
         }
         (DNSClass::ANY, _) if !of_apex(kind) => zone.remove_set(&name, kind),
         (DNSClass::NONE, RecordType::SOA) => {}
-        (DNSClass::NONE, RecordType::NS) if apex => {
-            if zone.set(&name, kind).is_some_and(|set| set.data.len() > 1) {
-                zone.remove(&name, &record.data);
-            }
-        }
+        (DNSClass::NONE, RecordType::NS) if apex && is_single(zone, &name, kind) => {}
         (DNSClass::NONE, _) => zone.remove(&name, &record.data),
         _ => {}
     }
+}
+
+fn has_another(zone: &Zone, name: &LowerName) -> bool {
+    zone.node(name).is_some_and(|node| node.keys().any(|&kind| kind != RecordType::CNAME))
+}
+
+fn is_single(zone: &Zone, name: &LowerName, kind: RecordType) -> bool {
+    zone.set(name, kind).is_some_and(|set| set.data.len() == 1)
 }
 
 fn newer_soa(zone: &Zone, data: &RData) -> bool {

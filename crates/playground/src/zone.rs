@@ -30,7 +30,7 @@ pub enum Found {
     /// Records of that type.
     Records(Vec<Record>),
     /// The name is an alias: look for this target instead.
-    Alias(Record, Name),
+    Alias(Box<Record>, Name),
     /// The name is there, the type is not.
     NoData,
     /// No such name.
@@ -166,7 +166,8 @@ fn take(node: &Node, owner: &LowerName, kind: RecordType) -> Found {
     let alias = node.get(&RecordType::CNAME).and_then(|set| Some((set.ttl, set.data.first()?)));
     match alias {
         Some((ttl, data @ RData::CNAME(target))) => {
-            Found::Alias(Record::from_rdata(owner.clone(), ttl, data.clone()), target.0.clone())
+            let alias = Record::from_rdata(owner.clone(), ttl, data.clone());
+            Found::Alias(Box::new(alias), target.0.clone())
         }
         _ => Found::NoData,
     }

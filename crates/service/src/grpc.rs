@@ -50,7 +50,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// The services that one listener answers.
+/// The services that one listener answers. A clone answers them too: a listener that began with some of
+/// them is replaced by one with more.
+#[derive(Clone)]
 pub struct Services {
     routes: RoutesBuilder,
     health: HealthReporter,

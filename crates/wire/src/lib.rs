@@ -61,6 +61,7 @@ pub use generated::dmarcer::dns::v1 as dns;
 pub use generated::dmarcer::intake::v1 as intake;
 pub use generated::dmarcer::issuer::v1 as issuer;
 pub use prost::Message;
+pub use prost_types::Timestamp;
 
 /// All of `proto/` as an encoded `FileDescriptorSet`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,275 @@
+//! Why a command failed, for people and for scripts.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::iter;
+use std::process::ExitCode;
+
+use serde_json::json;
+use service::supervise::chain;
+use tonic::{Code, Status};
+use wire::status::told;
+
+use crate::cli::Format;
+use crate::cli::table::printable;
+
+/// Refused or failed.
+const FAILED: u8 = 1;
+/// `--wait` ran out.
+const RAN_OUT: u8 = 3;
+/// As a shell reports a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Why a command ends with anything but 0.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Something to say.
+    Said(Box<Said>),
+    /// Whoever read the output has gone: nothing is left to be said.
+    ClosedPipe,
+}
+
+/// What is said of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    exit: u8,
+    /// Stable, for scripts.
+    pub(crate) reason: String,
+    /// One sentence.
+    pub(crate) message: String,
+    /// The message's variables.
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// More of the same, a line each.
+    more: Vec<String>,
+    /// What to do next, one command or sentence each.
+    pub(crate) hints: Vec<String>,
+    /// The same call may succeed later.
+    pub(crate) transient: bool,
+}
+
+impl Failure {
+    /// A failure that is found here.
+    pub(crate) fn new(reason: &str, message: impl Into<String>) -> Failure {
+        Failure::Said(Box::new(Said {
+            exit: FAILED,
+            reason: reason.to_owned(),
+            message: message.into(),
+            metadata: BTreeMap::new(),
+            more: Vec::new(),
+            hints: Vec::new(),
+            transient: false,
+        }))
+    }
+
+    /// Several failures of one kind, a line each.
+    pub(crate) fn several(reason: &str, messages: Vec<String>) -> Failure {
+        let mut messages = messages.into_iter();
+        let mut failure = Failure::new(reason, messages.next().unwrap_or_default());
+        if let Failure::Said(said) = &mut failure {
+            said.more = messages.collect();
+        }
+        failure
+    }
+
+    /// A fault with its sources.
+    pub(crate) fn fault(error: &(dyn Error + 'static)) -> Failure {
+        Failure::new("FAILED", chain(error))
+    }
+
+    /// `--wait` ran out; the change goes on.
+    pub(crate) fn ran_out(message: impl Into<String>) -> Failure {
+        Failure::new("WAIT_RAN_OUT", message).ending_with(RAN_OUT)
+    }
+
+    /// Somebody pressed Ctrl-C while waiting.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Failure {
+        Failure::new("INTERRUPTED", message).ending_with(INTERRUPTED)
+    }
+
+    /// What a server answered instead.
+    pub(crate) fn answered(server: &str, status: &Status) -> Failure {
+        let said_by_us = tonic_types::StatusExt::get_details_error_info(status).is_some();
+        let told = told(status);
+        let message = match (said_by_us, status.code()) {
+            (true, _) => told.message,
+            (false, Code::Unavailable | Code::Unknown) if status.source().is_some() => {
+                format!("can't reach {server}: is `dmarcer up` running? pass --server")
+            }
+            (false, Code::Unimplemented) => {
+                format!("the service for this isn't running at {server} yet: try again")
+            }
+            (false, Code::Cancelled | Code::DeadlineExceeded) => {
+                format!("{server} didn't answer in time; look before you try again")
+            }
+            (false, _) => format!("{server} failed: {}", told.message),
+        };
+        let transient = matches!(
+            status.code(),
+            Code::Unavailable | Code::Unimplemented | Code::DeadlineExceeded | Code::Cancelled
+        );
+        let mut failure = Failure::new(&told.reason, message);
+        if let Failure::Said(said) = &mut failure {
+            said.metadata = told.metadata.into_iter().collect();
+            said.transient = transient;
+            said.hints = next_command(&said.reason, &said.metadata).into_iter().collect();
+        }
+        failure
+    }
+
+    /// Says what to do next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        if let Failure::Said(said) = &mut self {
+            said.hints.push(hint.into());
+        }
+        self
+    }
+
+    /// Says which domain it is about, where that is not said yet.
+    pub(crate) fn about(mut self, domain: &str) -> Failure {
+        if let Failure::Said(said) = &mut self {
+            said.metadata.entry("domain".to_owned()).or_insert_with(|| domain.to_owned());
+        }
+        self
+    }
+
+    /// The stable reason; empty where nothing is said.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Failure::Said(said) => &said.reason,
+            Failure::ClosedPipe => "",
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Failure::Said(said) if said.transient)
+    }
+
+    /// Says it on standard error and gives the exit code.
+    pub(crate) fn report(&self, format: Format) -> ExitCode {
+        let Failure::Said(said) = self else {
+            return ExitCode::SUCCESS;
+        };
+        // Nobody is left to tell where this fails.
+        let _ = io::stderr().write_all(said.text(format).as_bytes());
+        ExitCode::from(said.exit)
+    }
+
+    fn ending_with(mut self, exit: u8) -> Failure {
+        if let Failure::Said(said) = &mut self {
+            said.exit = exit;
+        }
+        self
+    }
+}
+
+impl Said {
+    fn text(&self, format: Format) -> String {
+        match format {
+            Format::Json => {
+                let domain = self.metadata.get("domain").map_or("", String::as_str);
+                let messages = iter::once(&self.message).chain(&self.more);
+                let message = messages.map(String::as_str).collect::<Vec<_>>().join("; ");
+                let value = json!({
+                    "reason": self.reason,
+                    "message": message,
+                    "domain": domain,
+                    "metadata": self.metadata,
+                });
+                format!("{value}\n")
+            }
+            Format::Table => {
+                let line = |kind: &str, text: &String| format!("{kind}: {}\n", printable(text));
+                let messages = iter::once(&self.message).chain(&self.more);
+                let errors: String = messages.map(|text| line("error", text)).collect();
+                let hints: String = self.hints.iter().map(|text| line("hint", text)).collect();
+                errors + &hints
+            }
+        }
+    }
+}
+
+/// The command that most people need after a refusal.
+fn next_command(reason: &str, metadata: &BTreeMap<String, String>) -> Option<String> {
+    let about = |key: &str, otherwise: &str| match metadata.get(key) {
+        Some(value) if !value.is_empty() => value.clone(),
+        _ => otherwise.to_owned(),
+    };
+    let domain = about("domain", "NAME");
+    Some(match reason {
+        "TOKEN_REQUIRED" | "TOKEN_INVALID" => {
+            "export DMARCER_TOKEN=\"$(cat <data_dir>/admin-token)\"".to_owned()
+        }
+        "DOMAIN_PARKED" => format!("dmarcer domain convert {domain} --to standard"),
+        "DOMAIN_NOT_FOUND" => "dmarcer domain list".to_owned(),
+        "NO_ACTIVE_REGION" => "dmarcer region add ID --host HOST".to_owned(),
+        "REGION_NOT_FOUND" | "REGION_DISABLED" => "dmarcer region list".to_owned(),
+        "HOSTING_OFF" => format!("dmarcer hosting activate {domain}"),
+        "HOSTING_ACTIVE" => format!("dmarcer hosting status {domain}"),
+        "STOPPING" => format!("dmarcer hosting cancel {domain}"),
+        "NOT_PROVEN" => format!("dmarcer dns records {domain}"),
+        "REVISION_CONFLICT" => format!("dmarcer policy show {domain}"),
+        "PLACEHOLDER_POLICY" => format!("dmarcer policy refresh-mx {domain}"),
+        "MX_UNCOVERED" => format!("dmarcer policy plan-mx {domain}"),
+        _ => return None,
+    })
+}
+
+/// The process could not even begin.
+pub(crate) fn cannot_start(error: &io::Error) -> ExitCode {
+    Failure::fault(error).report(Format::Table)
+}
+
+/// A result can't be written: either nobody reads it any more, or it is a fault.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => Failure::fault(&error),
+        }
+    }
+}
+
+impl From<wire::json::JsonError> for Failure {
+    fn from(error: wire::json::JsonError) -> Failure {
+        Failure::fault(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use wire::status::with_reason;
+
+    use super::*;
+
+    fn said(failure: Failure) -> Said {
+        match failure {
+            Failure::Said(said) => *said,
+            Failure::ClosedPipe => panic!("nothing is said"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_and_the_next_command() {
+        let about = HashMap::from([("domain".to_owned(), "example.org".to_owned())]);
+        let status = with_reason(Code::FailedPrecondition, "HOSTING_OFF", "hosting is off", about);
+        let said = said(Failure::answered("http://x", &status));
+        let text = said.text(Format::Table);
+        let expected = "error: hosting is off\nhint: dmarcer hosting activate example.org\n";
+        assert_eq!(text, expected);
+        let json: serde_json::Value = serde_json::from_str(&said.text(Format::Json)).unwrap();
+        assert_eq!(json["reason"], "HOSTING_OFF");
+        assert_eq!(json["domain"], "example.org");
+        assert_eq!(json["metadata"]["domain"], "example.org");
+    }
+
+    #[test]
+    fn a_status_of_somebody_elses_server_is_not_taken_for_ours() {
+        let said = said(Failure::answered("http://x", &Status::new(Code::Internal, "a\u{1b}b")));
+        assert_eq!(said.reason, "INTERNAL");
+        assert_eq!(said.text(Format::Table), "error: http://x failed: a\\u{1b}b\n");
+    }
+}

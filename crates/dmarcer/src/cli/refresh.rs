@@ -1,0 +1,96 @@
+//! `dmarcer policy refresh-mx` and `plan-mx`: the mx lines after the live MX.
+
+use wire::control::{self, MxAction};
+
+use crate::cli::Context;
+use crate::cli::confirm::{confirm, is_possible};
+use crate::cli::failure::Failure;
+use crate::cli::output::word;
+use crate::cli::policy::Change;
+use crate::cli::table::Table;
+
+const PLAN: &str = "dmarcer.control.v1.MxPlan";
+
+/// Prints what a refresh would change.
+pub(crate) async fn plan(context: &Context, name: String) -> Result<(), Failure> {
+    let plan = planned(context, &name).await?;
+    context.output.one(PLAN, &plan, || table(&plan).render(!context.options.no_headers))?;
+    remark(context, &plan);
+    Ok(())
+}
+
+/// Rebuilds the mx lines; gives the policy, and whether there is a new version.
+pub(crate) async fn refresh(
+    context: &Context,
+    name: String,
+    accept_removals: bool,
+    change: &Change,
+) -> Result<(control::Policy, bool), Failure> {
+    let accept = accept_removals || context.options.yes;
+    let refused = match request(context, &name, change.if_revision, accept).await {
+        Err(failure) if failure.reason() == "MX_REMOVAL_UNCONFIRMED" => failure,
+        outcome => return finish(context, outcome?),
+    };
+    let plan = planned(context, &name).await?;
+    context.output.note_table(&table(&plan));
+    remark(context, &plan);
+    if !is_possible() {
+        let again = format!("dmarcer policy refresh-mx {name} --accept-removals");
+        return Err(refused.hint(again));
+    }
+    confirm("remove these mx lines? Senders that enforce then refuse their hosts", false)?;
+    // Who was asked decided about the plan that they were shown.
+    finish(context, request(context, &name, plan.revision, true).await?)
+}
+
+async fn request(
+    context: &Context,
+    name: &str,
+    expected_revision: u64,
+    accept_removals: bool,
+) -> Result<control::RefreshMxResponse, Failure> {
+    let name = name.to_owned();
+    let request = control::RefreshMxRequest { name, expected_revision, accept_removals };
+    let answer = context.client.policies().refresh_mx(request).await;
+    context.client.answer(answer)
+}
+
+fn finish(
+    context: &Context,
+    answer: control::RefreshMxResponse,
+) -> Result<(control::Policy, bool), Failure> {
+    if let Some(plan) = &answer.plan {
+        if answer.changed {
+            context.output.note_table(&table(plan));
+        }
+        remark(context, plan);
+    }
+    Ok((context.client.given(answer.policy)?, answer.changed))
+}
+
+async fn planned(context: &Context, name: &str) -> Result<control::MxPlan, Failure> {
+    let request = control::PlanMxRefreshRequest { name: name.to_owned() };
+    let answer = context.client.policies().plan_mx_refresh(request).await;
+    context.client.given(context.client.answer(answer)?.plan)
+}
+
+fn table(plan: &control::MxPlan) -> Table {
+    let mut table = Table::new(&["MX", "CHANGE", "BECAUSE"]);
+    for change in &plan.changes {
+        let action = match change.action() {
+            MxAction::Unspecified => String::new(),
+            action => word(action.as_str_name(), "MX_ACTION_"),
+        };
+        table.row([change.mx.clone(), action, change.because.clone()]);
+    }
+    table
+}
+
+fn remark(context: &Context, plan: &control::MxPlan) {
+    for skipped in &plan.skipped {
+        context.output.note(&format!("left out: {skipped}"));
+    }
+    if !plan.different {
+        context.output.note("the mx lines match the live MX: nothing to change");
+    }
+}

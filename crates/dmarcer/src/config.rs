@@ -1,0 +1,394 @@
+//! The configuration of a process that runs every service.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hosting::{Domain, RegionId};
+use serde::Deserialize;
+use service::config::Secret;
+use service::telemetry::LogFormat;
+use url::Url;
+
+/// The whole file. `deploy/dmarcer.toml` documents each key; a test holds it against this.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where everything is kept that is not configured to be elsewhere.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log: LogConfig,
+    pub(crate) bus: BusConfig,
+    pub(crate) control: control::Config,
+    pub(crate) dns: dns::Config,
+    pub(crate) issuer: issuer::Config,
+    pub(crate) edge: Option<edge::Config>,
+    pub(crate) intake: intake::Config,
+    /// `[[region]]`: regions that exist from the start.
+    pub(crate) region: Vec<control::RegionConfig>,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormatName,
+    /// As in `RUST_LOG`, which overrides it.
+    pub(crate) level: String,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormatName {
+    /// One line for a person.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<LogFormatName> for LogFormat {
+    fn from(name: LogFormatName) -> LogFormat {
+        match name {
+            LogFormatName::Text => LogFormat::Text,
+            LogFormatName::Json => LogFormat::Json,
+        }
+    }
+}
+
+/// `[bus]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BusConfig {
+    /// `embedded`.
+    pub(crate) url: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: PathBuf::from("dmarcer-data"),
+            log: LogConfig::default(),
+            bus: BusConfig::default(),
+            control: control::Config::default(),
+            dns: dns::Config::default(),
+            issuer: issuer::Config::default(),
+            edge: None,
+            intake: intake::Config::default(),
+            region: Vec::new(),
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig { format: LogFormatName::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for BusConfig {
+    fn default() -> BusConfig {
+        BusConfig { url: "embedded".to_owned() }
+    }
+}
+
+impl Config {
+    /// Reads the file, and the environment over it.
+    ///
+    /// # Errors
+    /// What is wrong, by key, one line each.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Config, Vec<String>> {
+        let config: Config = service::config::load(file).map_err(|error| error.problems)?;
+        let problems = config.problems();
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The edge of this process: the one configured, or else one for the only region; none where
+    /// there is no region to serve.
+    pub(crate) fn edge(&self) -> Option<edge::Config> {
+        let only = match self.region.as_slice() {
+            [only] => Some(only.id.clone()),
+            _ => None,
+        };
+        let mut edge = match (&self.edge, &only) {
+            (None, None) => return None,
+            (edge, _) => edge.clone().unwrap_or_default(),
+        };
+        if edge.region.is_empty() {
+            edge.region = only.unwrap_or_default();
+        }
+        Some(edge)
+    }
+
+    /// Where a service keeps its tables.
+    pub(crate) fn store(&self, service: &str, configured: Option<&String>) -> String {
+        if let Some(url) = configured {
+            return url.clone();
+        }
+        let file = self.data_dir.join(format!("{service}.db"));
+        // A URL has no spaces and no relative paths.
+        let url = std::path::absolute(&file).ok().and_then(|file| Url::from_file_path(file).ok());
+        match url {
+            Some(url) => format!("sqlite://{}", url.path()),
+            None => format!("sqlite://{}", file.display()),
+        }
+    }
+
+    /// Each secret with its key.
+    pub(crate) fn secrets(&self) -> Vec<(&'static str, &Secret)> {
+        let eab = self.issuer.eab.as_ref().map(|eab| &eab.key);
+        let secrets = [
+            ("control.admin_token", self.control.admin_token.as_ref()),
+            ("issuer.kek", self.issuer.kek.as_ref()),
+            ("issuer.eab.key", eab),
+        ];
+        secrets.into_iter().filter_map(|(key, secret)| Some((key, secret?))).collect()
+    }
+
+    /// What can't work, by key, beyond what reading the file has found.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.bus.url.starts_with("nats://") || self.bus.url.starts_with("tls://") {
+            problems.push(
+                "bus.url: NATS isn't supported yet: use \"embedded\", every service in one process"
+                    .to_owned(),
+            );
+        } else if self.bus.url != "embedded" {
+            problems.push("bus.url: the only bus there is yet is \"embedded\"".to_owned());
+        }
+        if let Some(token) = &self.control.admin_token
+            && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            problems.push(
+                "control.admin_token: use letters, digits and signs, without spaces".to_owned(),
+            );
+        }
+        self.region_problems(&mut problems);
+        if let Err(error) = self.issuer.check() {
+            problems.push(service::supervise::chain(&error));
+        }
+        for (key, store) in [
+            ("control.store", &self.control.store),
+            ("dns.store", &self.dns.store),
+            ("issuer.store", &self.issuer.store),
+            ("intake.store", &self.intake.store),
+        ] {
+            let known = |url: &String| url.starts_with("sqlite://") || url.starts_with("postgres");
+            if store.as_ref().is_some_and(|url| !known(url)) {
+                problems.push(format!("{key}: write sqlite://<file> or postgres://…"));
+            }
+        }
+        self.listener_problems(&mut problems);
+        problems
+    }
+
+    fn region_problems(&self, problems: &mut Vec<String>) {
+        let mut ids = BTreeSet::new();
+        for region in &self.region {
+            let id = &region.id;
+            if let Err(error) = id.parse::<RegionId>() {
+                problems.push(format!("region.id: {error}"));
+            }
+            if let Err(error) = region.host.parse::<Domain>() {
+                problems.push(format!("region.host of {id}: {error}"));
+            }
+            if !ids.insert(id) {
+                problems.push(format!("region.id: there are two regions {id:?}"));
+            }
+        }
+        let Some(edge) = self.edge() else { return };
+        if edge.region.is_empty() {
+            problems.push("edge.region: set it to the id of a [[region]]".to_owned());
+        } else if !ids.contains(&edge.region) {
+            let region = &edge.region;
+            let known = match ids.is_empty() {
+                true => "there is no [[region]]".to_owned(),
+                false => {
+                    format!("there are {}", ids.into_iter().cloned().collect::<Vec<_>>().join(", "))
+                }
+            };
+            problems.push(format!("edge.region: no [[region]] has the id {region:?}: {known}"));
+        } else if let Err(error) = edge.check() {
+            problems.push(error.to_string());
+        }
+    }
+
+    fn listener_problems(&self, problems: &mut Vec<String>) {
+        let edge = self.edge();
+        let (https, http) = match &edge {
+            Some(edge) => (edge.https.as_slice(), edge.http.as_slice()),
+            None => (&[][..], &[][..]),
+        };
+        let grpc = [("control.listen", self.control.listen)];
+        let https = https.iter().map(|&address| ("edge.https", address));
+        let http = http.iter().map(|&address| ("edge.http", address));
+        let all: Vec<_> = grpc.into_iter().chain(https).chain(http).collect();
+        for (nth, (key, address)) in all.iter().enumerate() {
+            for (other_key, other) in &all[nth + 1..] {
+                if overlap(*address, *other) {
+                    problems.push(format!("{other_key}: {other} is taken by {key} ({address})"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether two listeners would want the same address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_host = one.ip() == other.ip()
+        || (one.is_ipv4() == other.is_ipv4()
+            && (one.ip().is_unspecified() || other.ip().is_unspecified()));
+    one.port() != 0 && one.port() == other.port() && same_host
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    const REGION: &str = "[[region]]\nid = \"eu-1\"\nhost = \"eu-1.sts.example.net\"\n";
+
+    fn load(text: &str) -> Result<Config, Vec<String>> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Config::load(Some(file.path()))
+    }
+
+    #[test]
+    fn what_cannot_work_is_named_by_its_key() {
+        fn check(text: &str, named: &str) {
+            let problems = load(text).unwrap_err().join("\n");
+            assert!(problems.contains(named), "{text}: {problems}");
+        }
+        check("data_dri = \"/x\"", "did you mean `data_dir`?");
+        check("[bus]\nurl = \"nats://127.0.0.1\"", "bus.url: NATS isn't supported yet");
+        check("[bus]\nurl = \"kafka\"", "bus.url");
+        check("[log]\nformat = \"xml\"", "log.format");
+        check("[control]\nadmin_token = \"a b\"", "control.admin_token");
+        check("[control]\nstore = \"mysql://x\"", "control.store");
+        check("[edge]\nregion = \"eu-1\"", "no [[region]] has the id \"eu-1\"");
+        check(&format!("{REGION}[edge]\nregion = \"eu-2\""), "there are eu-1");
+        check(&format!("{REGION}{REGION}"), "two regions");
+        check("[[region]]\nid = \"a/b\"\nhost = \"x.example.net\"", "region.id");
+        check("[[region]]\nid = \"a\"\nhost = \"x y\"", "region.host of a");
+        check("[[region]]\nid = \"a\"", "host");
+        check(
+            &format!("{REGION}[edge]\nhttps = [\"[::]:443\"]\nhttp = [\"[::1]:443\"]"),
+            "edge.http: [::1]:443 is taken by edge.https",
+        );
+        check("[issuer]\norders_at_once = 0", "issuer.orders_at_once");
+    }
+
+    #[test]
+    fn without_a_region_there_is_no_edge_and_with_one_it_serves_that() {
+        assert!(load("").unwrap().edge().is_none());
+        assert_eq!(load(REGION).unwrap().edge().unwrap().region, "eu-1");
+        let two = format!("{REGION}{}", REGION.replace("eu-1", "eu-2"));
+        assert!(load(&two).unwrap().edge().is_none());
+        let chosen = load(&format!("{two}[edge]\nregion = \"eu-2\"")).unwrap();
+        assert_eq!(chosen.edge().unwrap().region, "eu-2");
+    }
+
+    #[test]
+    fn a_store_is_a_url_whatever_the_folder_is_called() {
+        let config = Config { data_dir: "/my data".into(), ..Config::default() };
+        assert_eq!(config.store("dns", None), "sqlite:///my%20data/dns.db");
+        let url = "postgres://u@h/d".to_owned();
+        assert_eq!(config.store("dns", Some(&url)), url);
+    }
+
+    #[test]
+    fn the_annotated_file_loads_and_names_every_key() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/dmarcer.toml");
+        Config::load(Some(&path)).unwrap();
+        // With everything that is commented out switched on, too.
+        let text = std::fs::read_to_string(path).unwrap();
+        let all: Vec<&str> =
+            text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect();
+        let all: toml::Table = toml::from_str(&all.join("\n")).unwrap();
+        for (table, keys) in KEYS {
+            let table_there = match *table {
+                "" => Some(&all),
+                "region" => all["region"].as_array().unwrap()[0].as_table(),
+                "issuer.eab" => all["issuer"]["eab"].as_table(),
+                name => all.get(name).and_then(toml::Value::as_table),
+            };
+            let there: BTreeSet<&str> = table_there
+                .unwrap_or_else(|| panic!("[{table}] is missing"))
+                .keys()
+                .map(String::as_str)
+                .collect();
+            for key in *keys {
+                assert!(there.contains(key), "{table}.{key} is not in deploy/dmarcer.toml");
+            }
+        }
+    }
+
+    #[test]
+    fn the_keys_that_the_test_above_looks_for_are_all_there_are() {
+        for (table, keys) in KEYS {
+            let probe = match *table {
+                "" => "no_such_key = 1".to_owned(),
+                "region" => "[[region]]\nno_such_key = 1".to_owned(),
+                table => format!("[{table}]\nno_such_key = 1"),
+            };
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(probe.as_bytes()).unwrap();
+            let known = known_keys(&std::fs::read_to_string(file.path()).unwrap());
+            let mut expected: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+            expected.sort();
+            assert_eq!(known, expected, "[{table}]");
+        }
+    }
+
+    /// What serde says it would have known.
+    fn known_keys(text: &str) -> Vec<String> {
+        let error = toml::from_str::<Config>(text).unwrap_err().to_string();
+        let (_, expected) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
+        let mut keys: Vec<String> =
+            expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        keys.sort();
+        keys
+    }
+
+    const KEYS: &[(&str, &[&str])] = &[
+        ("", &["data_dir", "log", "bus", "control", "dns", "issuer", "edge", "intake", "region"]),
+        ("log", &["format", "level"]),
+        ("bus", &["url"]),
+        ("control", &["listen", "store", "admin_token"]),
+        (
+            "dns",
+            &[
+                "store",
+                "resolvers",
+                "authoritative_port",
+                "first_seconds",
+                "waiting_seconds",
+                "waiting_for_seconds",
+                "settled_seconds",
+                "domains_at_once",
+                "questions_per_second",
+            ],
+        ),
+        (
+            "issuer",
+            &[
+                "listen",
+                "store",
+                "kind",
+                "directory",
+                "ca_file",
+                "contact",
+                "eab",
+                "kek",
+                "orders_at_once",
+                "local_validity_seconds",
+            ],
+        ),
+        ("issuer.eab", &["kid", "key"]),
+        ("edge", &["id", "region", "https", "http", "max_connections"]),
+        ("intake", &["store"]),
+        ("region", &["id", "name", "host", "reports"]),
+    ];
+}
