@@ -199,15 +199,15 @@ impl Config {
         let Some(edge) = self.edge() else { return };
         if edge.region.is_empty() {
             problems.push("edge.region: set it to the id of a [[region]]".to_owned());
-        } else if !ids.contains(&edge.region) {
-            let region = &edge.region;
-            let known = match ids.is_empty() {
-                true => "there is no [[region]]".to_owned(),
-                false => {
-                    format!("there are {}", ids.into_iter().cloned().collect::<Vec<_>>().join(", "))
-                }
-            };
-            problems.push(format!("edge.region: no [[region]] has the id {region:?}: {known}"));
+        } else if let Err(error) = edge.region.parse::<RegionId>() {
+            problems.push(format!("edge.region: {error}"));
+        } else if !ids.is_empty() && !ids.contains(&edge.region) {
+            // Where none is configured, the region may be one that `dmarcer region add` adds.
+            let known: Vec<&str> = ids.into_iter().map(String::as_str).collect();
+            let (region, known) = (&edge.region, known.join(", "));
+            problems.push(format!(
+                "edge.region: no [[region]] has the id {region:?}: there are {known}"
+            ));
         } else if let Err(error) = edge.check() {
             problems.push(error.to_string());
         }
@@ -267,7 +267,7 @@ mod tests {
         check("[log]\nformat = \"xml\"", "log.format");
         check("[control]\nadmin_token = \"a b\"", "control.admin_token");
         check("[control]\nstore = \"mysql://x\"", "control.store");
-        check("[edge]\nregion = \"eu-1\"", "no [[region]] has the id \"eu-1\"");
+        check("[edge]\nregion = \"eu/1\"", "edge.region");
         check(&format!("{REGION}[edge]\nregion = \"eu-2\""), "there are eu-1");
         check(&format!("{REGION}{REGION}"), "two regions");
         check("[[region]]\nid = \"a/b\"\nhost = \"x.example.net\"", "region.id");
