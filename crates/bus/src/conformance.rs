@@ -35,10 +35,7 @@ async fn a_bucket_keeps_the_last_value(bus: &dyn Bus) {
     put(bus, "last", "a.example", "2").await;
     let entry = bus.get("last", "a.example").await.expect("get answers");
     assert_eq!(entry.map(|e| e.value), Some(Bytes::from("2")));
-    assert_eq!(
-        bus.get("last", "b.example").await.expect("get answers"),
-        None
-    );
+    assert_eq!(bus.get("last", "b.example").await.expect("get answers"), None);
 }
 
 async fn a_watch_starts_with_what_is_there(bus: &dyn Bus) {
@@ -64,10 +61,7 @@ async fn a_watch_goes_on_where_it_stopped(bus: &dyn Bus) {
 
 async fn an_empty_bucket_is_watched_without_a_value(bus: &dyn Bus) {
     let mut watch = bus.watch("empty", 0).await.expect("watch answers");
-    assert!(
-        timeout(QUIET, watch.next()).await.is_err(),
-        "nothing was put there"
-    );
+    assert!(timeout(QUIET, watch.next()).await.is_err(), "nothing was put there");
     put(bus, "empty", "a", "1").await;
     assert_eq!(text(&next(&mut watch).await), ("a".into(), "1".into()));
 }
@@ -75,10 +69,7 @@ async fn an_empty_bucket_is_watched_without_a_value(bus: &dyn Bus) {
 async fn a_bad_key_is_refused(bus: &dyn Bus) {
     for key in ["", "a b", "a..b", "a.", ".a", "é", &"x".repeat(256)] {
         let refused = bus.put("keys", key, Bytes::new()).await;
-        assert!(
-            matches!(refused, Err(BusError::InvalidKey { .. })),
-            "{key:?}"
-        );
+        assert!(matches!(refused, Err(BusError::InvalidKey { .. })), "{key:?}");
     }
 }
 
@@ -97,28 +88,17 @@ async fn a_message_reaches_every_consumer<B: Bus + 'static>(bus: Arc<B>) {
         assert_eq!(delivery.payload(), "42");
         delivery.acknowledge().await.expect("the bus takes it");
     }
-    publisher
-        .await
-        .expect("no panic")
-        .expect("the message is safe");
+    publisher.await.expect("no panic").expect("the message is safe");
 }
 
 async fn put(bus: &dyn Bus, bucket: &str, key: &str, value: &str) {
-    bus.put(bucket, key, Bytes::from(value.to_owned()))
-        .await
-        .expect("put answers");
+    bus.put(bucket, key, Bytes::from(value.to_owned())).await.expect("put answers");
 }
 
 async fn next(watch: &mut Box<dyn Watch>) -> Entry {
-    timeout(DEADLINE, watch.next())
-        .await
-        .expect("an entry comes")
-        .expect("the bus is there")
+    timeout(DEADLINE, watch.next()).await.expect("an entry comes").expect("the bus is there")
 }
 
 fn text(entry: &Entry) -> (String, String) {
-    (
-        entry.key.clone(),
-        String::from_utf8_lossy(&entry.value).into_owned(),
-    )
+    (entry.key.clone(), String::from_utf8_lossy(&entry.value).into_owned())
 }

@@ -34,10 +34,7 @@ impl EmbeddedBus {
     /// all of them have it.
     pub fn new(streams: &[(&str, &[&str])]) -> Arc<EmbeddedBus> {
         let streams = streams.iter().map(|&(stream, consumers)| {
-            let queues = consumers
-                .iter()
-                .map(|&name| Arc::new(Queue::new(name)))
-                .collect();
+            let queues = consumers.iter().map(|&name| Arc::new(Queue::new(name))).collect();
             (stream.to_owned(), queues)
         });
         Arc::new(EmbeddedBus {
@@ -48,18 +45,13 @@ impl EmbeddedBus {
     }
 
     fn bucket(&self, name: &str) -> Arc<Bucket> {
-        lock(&self.buckets)
-            .entry(name.to_owned())
-            .or_default()
-            .clone()
+        lock(&self.buckets).entry(name.to_owned()).or_default().clone()
     }
 
     fn queues(&self, stream: &str) -> Result<&[Arc<Queue>], BusError> {
         match self.streams.get(stream) {
             Some(queues) => Ok(queues),
-            None => Err(BusError::Unavailable(format!(
-                "no stream is called {stream}"
-            ))),
+            None => Err(BusError::Unavailable(format!("no stream is called {stream}"))),
         }
     }
 }
@@ -82,11 +74,7 @@ impl Bus for EmbeddedBus {
     async fn watch(&self, bucket: &str, sequence: u64) -> Result<Box<dyn Watch>, BusError> {
         let bucket = self.bucket(bucket);
         let last = bucket.last.subscribe();
-        Ok(Box::new(BucketWatch {
-            bucket,
-            last,
-            seen: sequence,
-        }))
+        Ok(Box::new(BucketWatch { bucket, last, seen: sequence }))
     }
 
     async fn generation(&self, _bucket: &str) -> Result<String, BusError> {
@@ -104,25 +92,15 @@ impl Bus for EmbeddedBus {
             Ok(sent) => sent,
             Err(_) => {
                 let waited = PUBLISH_TIMEOUT.as_secs();
-                Err(BusError::Unavailable(format!(
-                    "a consumer took more than {waited} s"
-                )))
+                Err(BusError::Unavailable(format!("a consumer took more than {waited} s")))
             }
         }
     }
 
     async fn consume(&self, stream: &str, name: &str) -> Result<Box<dyn Consumer>, BusError> {
-        match self
-            .queues(stream)?
-            .iter()
-            .find(|queue| queue.consumer == name)
-        {
-            Some(queue) => Ok(Box::new(QueueReader {
-                queue: queue.clone(),
-            })),
-            None => Err(BusError::Unavailable(format!(
-                "{stream} has no consumer {name}"
-            ))),
+        match self.queues(stream)?.iter().find(|queue| queue.consumer == name) {
+            Some(queue) => Ok(Box::new(QueueReader { queue: queue.clone() })),
+            None => Err(BusError::Unavailable(format!("{stream} has no consumer {name}"))),
         }
     }
 }
@@ -141,10 +119,7 @@ struct BucketState {
 
 impl Default for Bucket {
     fn default() -> Self {
-        Bucket {
-            state: Mutex::default(),
-            last: watch::Sender::new(0),
-        }
+        Bucket { state: Mutex::default(), last: watch::Sender::new(0) }
     }
 }
 
@@ -156,14 +131,7 @@ impl Bucket {
         if let Some(replaced) = state.by_key.insert(key.to_owned(), sequence) {
             state.by_sequence.remove(&replaced);
         }
-        state.by_sequence.insert(
-            sequence,
-            Entry {
-                key: key.to_owned(),
-                value,
-                sequence,
-            },
-        );
+        state.by_sequence.insert(sequence, Entry { key: key.to_owned(), value, sequence });
         drop(state);
         // Two writers may get here in the other order; readers must not see the count go back.
         self.last.send_if_modified(|last| {
@@ -182,11 +150,7 @@ impl Bucket {
 
     fn after(&self, seen: u64) -> Option<Entry> {
         let state = lock(&self.state);
-        state
-            .by_sequence
-            .range(seen + 1..)
-            .next()
-            .map(|(_, entry)| entry.clone())
+        state.by_sequence.range(seen + 1..).next().map(|(_, entry)| entry.clone())
     }
 }
 
@@ -227,24 +191,13 @@ struct Handover {
 impl Queue {
     fn new(consumer: &str) -> Queue {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        Queue {
-            consumer: consumer.to_owned(),
-            sender,
-            receiver: AsyncMutex::new(receiver),
-        }
+        Queue { consumer: consumer.to_owned(), sender, receiver: AsyncMutex::new(receiver) }
     }
 
     async fn hand_over(&self, id: &str, payload: Bytes) -> Result<(), BusError> {
         let (acknowledged, wait) = oneshot::channel();
-        let handover = Handover {
-            id: id.to_owned(),
-            payload,
-            acknowledged,
-        };
-        self.sender
-            .send(handover)
-            .await
-            .map_err(|_| BusError::Closed)?;
+        let handover = Handover { id: id.to_owned(), payload, acknowledged };
+        self.sender.send(handover).await.map_err(|_| BusError::Closed)?;
         wait.await.map_err(|_| {
             BusError::Unavailable(format!("{} did not take the message", self.consumer))
         })
@@ -286,10 +239,7 @@ impl Delivery for Handover {
 fn new_generation() -> String {
     static STARTED: AtomicU64 = AtomicU64::new(0);
     let nth = STARTED.fetch_add(1, Ordering::Relaxed);
-    let at = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_nanos();
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("{at}-{}-{nth}", std::process::id())
 }
 

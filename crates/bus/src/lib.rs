@@ -152,22 +152,14 @@ pub trait Bus: Send + Sync {
 /// # Errors
 /// [`BusError::InvalidKey`] says what is wrong.
 pub fn check_key(key: &str) -> Result<(), BusError> {
-    let invalid = |why| {
-        Err(BusError::InvalidKey {
-            key: key.chars().take(64).collect(),
-            why,
-        })
-    };
+    let invalid = |why| Err(BusError::InvalidKey { key: key.chars().take(64).collect(), why });
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return invalid("it must have 1 to 255 bytes");
     }
     if key.split('.').any(str::is_empty) {
         return invalid("it has an empty part between dots");
     }
-    if !key
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b".-_=".contains(&b))
-    {
+    if !key.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_=".contains(&b)) {
         return invalid("it has a character other than letters, digits, '.', '-', '_', '='");
     }
     Ok(())

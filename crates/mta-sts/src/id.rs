@@ -42,10 +42,7 @@ impl FromStr for PolicyId {
         if text.is_empty() {
             return Err(InvalidPolicyId::Empty);
         }
-        if let Some((at, found)) = text
-            .char_indices()
-            .find(|(_, c)| !c.is_ascii_alphanumeric())
-        {
+        if let Some((at, found)) = text.char_indices().find(|(_, c)| !c.is_ascii_alphanumeric()) {
             return Err(InvalidPolicyId::Character { at, found });
         }
         if text.len() > MAX_ID_BYTES {
@@ -101,14 +98,8 @@ mod tests {
         check(&"Z".repeat(32), Ok(()));
         check("", Err(InvalidPolicyId::Empty));
         check(&"Z".repeat(33), Err(InvalidPolicyId::TooLong { bytes: 33 }));
-        check(
-            "2026-11-23",
-            Err(InvalidPolicyId::Character { at: 4, found: '-' }),
-        );
-        check(
-            "12:00",
-            Err(InvalidPolicyId::Character { at: 2, found: ':' }),
-        );
+        check("2026-11-23", Err(InvalidPolicyId::Character { at: 4, found: '-' }));
+        check("12:00", Err(InvalidPolicyId::Character { at: 2, found: ':' }));
         check("id ", Err(InvalidPolicyId::Character { at: 2, found: ' ' }));
         check("é", Err(InvalidPolicyId::Character { at: 0, found: 'é' }));
     }

@@ -124,10 +124,7 @@ pub fn too_wide(pattern: &MxPattern, domain: &str) -> bool {
     let Some(base) = pattern.wildcard_base() else {
         return false;
     };
-    let domain = domain
-        .strip_suffix('.')
-        .unwrap_or(domain)
-        .to_ascii_lowercase();
+    let domain = domain.strip_suffix('.').unwrap_or(domain).to_ascii_lowercase();
     let at_or_above = |rest: &str| rest.is_empty() || rest.ends_with('.');
     !base.contains('.') || domain.strip_suffix(base).is_some_and(at_or_above)
 }
@@ -169,10 +166,7 @@ mod tests {
         check("**.example.com", wildcard(0));
         check("*.192.0.2.1", name(InvalidName::Address));
         check("*..example.com", name(InvalidName::EmptyLabel { at: 2 }));
-        check(
-            "*.exa_mple.com",
-            name(InvalidName::Character { at: 5, found: '_' }),
-        );
+        check("*.exa_mple.com", name(InvalidName::Character { at: 5, found: '_' }));
         check("*.example.com.", name(InvalidName::EmptyLabel { at: 14 }));
         check(".example.com", name(InvalidName::EmptyLabel { at: 0 }));
     }
@@ -190,10 +184,7 @@ mod tests {
         check("mail.example.com", Ok("mail.example.com"));
         check("Mail.Example.COM.", Ok("mail.example.com"));
         check(".", Err(InvalidName::Empty.into()));
-        check(
-            "mail.example.com..",
-            Err(InvalidName::EmptyLabel { at: 17 }.into()),
-        );
+        check("mail.example.com..", Err(InvalidName::EmptyLabel { at: 17 }.into()));
         check("192.0.2.1", Err(InvalidName::Address.into()));
         check("192.0.2.1.", Err(InvalidName::Address.into()));
         check("*.example.com", Err(InvalidMxPattern::NotAHost { at: 0 }));
@@ -226,11 +217,7 @@ mod tests {
     #[test]
     fn a_wildcard_over_the_domain_or_above_is_too_wide() {
         fn check(text: &str, domain: &str, expected: bool) {
-            assert_eq!(
-                too_wide(&pattern(text), domain),
-                expected,
-                "{text} for {domain}"
-            );
+            assert_eq!(too_wide(&pattern(text), domain), expected, "{text} for {domain}");
         }
         check("*.example.com", "example.com", true);
         check("*.example.com", "Example.COM.", true);

@@ -93,16 +93,10 @@ fn check_label(label: &str, at: usize) -> Result<(), InvalidName> {
     }
     let stray = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
     if let Some((offset, found)) = label.char_indices().find(|(_, c)| stray(*c)) {
-        return Err(InvalidName::Character {
-            at: at + offset,
-            found,
-        });
+        return Err(InvalidName::Character { at: at + offset, found });
     }
     if label.len() > MAX_LABEL_BYTES {
-        return Err(InvalidName::LongLabel {
-            at,
-            bytes: label.len(),
-        });
+        return Err(InvalidName::LongLabel { at, bytes: label.len() });
     }
     if label.starts_with('-') || label.ends_with('-') {
         return Err(InvalidName::Hyphen { at });
@@ -132,9 +126,7 @@ fn is_address(name: &str) -> bool {
 pub(crate) fn is_field_name(name: &str) -> bool {
     name.len() <= MAX_FIELD_NAME_BYTES
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
 #[cfg(test)]
@@ -161,33 +153,12 @@ mod tests {
         check("example.com.", Err(InvalidName::EmptyLabel { at: 12 }));
         check("-mail.example.com", Err(InvalidName::Hyphen { at: 0 }));
         check("mail.example-.com", Err(InvalidName::Hyphen { at: 5 }));
-        check(
-            "_dc-mx.example.com",
-            Err(InvalidName::Character { at: 0, found: '_' }),
-        );
-        check(
-            "mail.müller.example",
-            Err(InvalidName::Character { at: 6, found: 'ü' }),
-        );
-        check(
-            "mail.example。com",
-            Err(InvalidName::Character {
-                at: 12,
-                found: '。',
-            }),
-        );
-        check(
-            "mail.exa mple.com",
-            Err(InvalidName::Character { at: 8, found: ' ' }),
-        );
-        check(
-            "mail.example.com:25",
-            Err(InvalidName::Character { at: 16, found: ':' }),
-        );
-        check(
-            "mail\r\n.example",
-            Err(InvalidName::Character { at: 4, found: '\r' }),
-        );
+        check("_dc-mx.example.com", Err(InvalidName::Character { at: 0, found: '_' }));
+        check("mail.müller.example", Err(InvalidName::Character { at: 6, found: 'ü' }));
+        check("mail.example。com", Err(InvalidName::Character { at: 12, found: '。' }));
+        check("mail.exa mple.com", Err(InvalidName::Character { at: 8, found: ' ' }));
+        check("mail.example.com:25", Err(InvalidName::Character { at: 16, found: ':' }));
+        check("mail\r\n.example", Err(InvalidName::Character { at: 4, found: '\r' }));
     }
 
     #[test]
@@ -217,18 +188,9 @@ mod tests {
         let name = |last| format!("{}.{}.{}.{}", label(63), label(63), label(63), label(last));
 
         assert_eq!(check_host(&name(61), 0), Ok(()));
-        assert_eq!(
-            check_host(&name(62), 0),
-            Err(InvalidName::TooLong { bytes: 254 })
-        );
-        assert_eq!(
-            check_host(&name(60), 2),
-            Err(InvalidName::TooLong { bytes: 254 })
-        );
+        assert_eq!(check_host(&name(62), 0), Err(InvalidName::TooLong { bytes: 254 }));
+        assert_eq!(check_host(&name(60), 2), Err(InvalidName::TooLong { bytes: 254 }));
         let long = format!("mx.{}.example", label(64));
-        assert_eq!(
-            check_host(&long, 0),
-            Err(InvalidName::LongLabel { at: 3, bytes: 64 })
-        );
+        assert_eq!(check_host(&long, 0), Err(InvalidName::LongLabel { at: 3, bytes: 64 }));
     }
 }

@@ -41,12 +41,7 @@ impl Policy {
         let mut fields = Fields::default();
         for (index, line) in body.split_inclusive(|byte| *byte == b'\n').enumerate() {
             let number = index + 1;
-            fields
-                .read(number, line)
-                .map_err(|wrong| ParseError::Line {
-                    line: number,
-                    wrong,
-                })?;
+            fields.read(number, line).map_err(|wrong| ParseError::Line { line: number, wrong })?;
         }
         fields.into_parsed()
     }
@@ -78,15 +73,9 @@ impl Fields {
             // Of a repeated field the first entry counts, and what the others say is not even
             // looked at (RFC 8461 section 3.2).
             "version" | "mode" | "max_age" => {
-                self.warnings.push(Warning::RepeatedField {
-                    line: number,
-                    name: name.to_owned(),
-                });
+                self.warnings.push(Warning::RepeatedField { line: number, name: name.to_owned() });
             }
-            _ => self.warnings.push(Warning::UnknownField {
-                line: number,
-                name: name.to_owned(),
-            }),
+            _ => self.warnings.push(Warning::UnknownField { line: number, name: name.to_owned() }),
         }
         Ok(())
     }
@@ -96,17 +85,12 @@ impl Fields {
             return Err(ParseError::Missing { field: "version" });
         }
         let mode = self.mode.ok_or(ParseError::Missing { field: "mode" })?;
-        let max_age = self
-            .max_age_seconds
-            .ok_or(ParseError::Missing { field: "max_age" })?;
+        let max_age = self.max_age_seconds.ok_or(ParseError::Missing { field: "max_age" })?;
         let policy = Policy::new(mode, self.mx, max_age)?;
         if policy.mx.is_empty() {
             self.warnings.push(Warning::NoMx);
         }
-        Ok(Parsed {
-            policy,
-            warnings: self.warnings,
-        })
+        Ok(Parsed { policy, warnings: self.warnings })
     }
 }
 
@@ -145,11 +129,7 @@ fn without_end(line: &[u8]) -> &[u8] {
 }
 
 fn check_version(value: &str) -> Result<(), LineError> {
-    if value == "STSv1" {
-        Ok(())
-    } else {
-        Err(LineError::Version)
-    }
+    if value == "STSv1" { Ok(()) } else { Err(LineError::Version) }
 }
 
 fn parse_max_age(value: &str) -> Result<u32, LineError> {
@@ -260,16 +240,10 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Warning::UnknownField { line, name } => {
-                write!(
-                    f,
-                    "line {line}: senders ignore {name}: check its spelling or remove it"
-                )
+                write!(f, "line {line}: senders ignore {name}: check its spelling or remove it")
             }
             Warning::RepeatedField { line, name } => {
-                write!(
-                    f,
-                    "line {line}: senders ignore this repeated {name}: remove it"
-                )
+                write!(f, "line {line}: senders ignore this repeated {name}: remove it")
             }
             Warning::NoMx => {
                 f.write_str("some senders refuse a policy without mx, in mode none too: add one")

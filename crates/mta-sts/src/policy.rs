@@ -49,9 +49,7 @@ impl Policy {
         max_age_seconds: u32,
     ) -> Result<Policy, InvalidPolicy> {
         if max_age_seconds > MAX_AGE_SECONDS {
-            return Err(InvalidPolicy::MaxAge {
-                seconds: max_age_seconds,
-            });
+            return Err(InvalidPolicy::MaxAge { seconds: max_age_seconds });
         }
         if mx.is_empty() && mode != Mode::None {
             return Err(InvalidPolicy::NoMx { mode });
@@ -59,11 +57,7 @@ impl Policy {
         if mx.len() > MAX_MX_PATTERNS {
             return Err(InvalidPolicy::TooManyMx { count: mx.len() });
         }
-        Ok(Policy {
-            mode,
-            mx,
-            max_age_seconds,
-        })
+        Ok(Policy { mode, mx, max_age_seconds })
     }
 
     /// Renders the file served at [`WELL_KNOWN_PATH`](crate::WELL_KNOWN_PATH).
@@ -142,12 +136,7 @@ mod tests {
             86_400,
             "version: STSv1\r\nmode: none\r\nmx: mail.example.com\r\nmax_age: 86400\r\n",
         );
-        check(
-            Mode::None,
-            &[],
-            0,
-            "version: STSv1\r\nmode: none\r\nmax_age: 0\r\n",
-        );
+        check(Mode::None, &[], 0, "version: STSv1\r\nmode: none\r\nmax_age: 0\r\n");
     }
 
     #[test]
@@ -166,36 +155,10 @@ mod tests {
         check(Mode::Enforce, one(), MAX_AGE_SECONDS, Ok(()));
         check(Mode::Testing, many(250), 0, Ok(()));
         check(Mode::None, vec![], 0, Ok(()));
-        check(
-            Mode::Enforce,
-            vec![],
-            0,
-            Err(InvalidPolicy::NoMx {
-                mode: Mode::Enforce,
-            }),
-        );
-        check(
-            Mode::Testing,
-            vec![],
-            0,
-            Err(InvalidPolicy::NoMx {
-                mode: Mode::Testing,
-            }),
-        );
-        check(
-            Mode::None,
-            many(251),
-            0,
-            Err(InvalidPolicy::TooManyMx { count: 251 }),
-        );
-        check(
-            Mode::None,
-            one(),
-            31_557_601,
-            Err(InvalidPolicy::MaxAge {
-                seconds: 31_557_601,
-            }),
-        );
+        check(Mode::Enforce, vec![], 0, Err(InvalidPolicy::NoMx { mode: Mode::Enforce }));
+        check(Mode::Testing, vec![], 0, Err(InvalidPolicy::NoMx { mode: Mode::Testing }));
+        check(Mode::None, many(251), 0, Err(InvalidPolicy::TooManyMx { count: 251 }));
+        check(Mode::None, one(), 31_557_601, Err(InvalidPolicy::MaxAge { seconds: 31_557_601 }));
     }
 
     #[test]

@@ -43,8 +43,7 @@ impl Record {
     /// [erratum 6285](https://www.rfc-editor.org/errata/eid6285) (reported, not verified) proposes:
     /// a record that only some senders see is no record.
     pub fn is_candidate(txt: &[u8]) -> bool {
-        txt.strip_prefix(VERSION)
-            .is_some_and(|rest| rest.starts_with(b";"))
+        txt.strip_prefix(VERSION).is_some_and(|rest| rest.starts_with(b";"))
     }
 
     /// The record among all TXT values at [`record_name`](crate::record_name), each with its
@@ -70,9 +69,7 @@ impl Record {
         match candidates[..] {
             [] => Err(near_miss.map_or(FindError::None, FindError::Invalid)),
             [value] => Ok(parse(value)?),
-            _ => Err(FindError::Multiple {
-                count: candidates.len(),
-            }),
+            _ => Err(FindError::Multiple { count: candidates.len() }),
         }
     }
 }
@@ -126,9 +123,7 @@ fn check_version(txt: &[u8]) -> Result<(), RecordError> {
 fn check_ascii(txt: &[u8]) -> Result<&str, RecordError> {
     match str::from_utf8(txt) {
         Ok(text) if text.is_ascii() => Ok(text),
-        _ => Err(RecordError::NotAscii {
-            at: txt.iter().take_while(|b| b.is_ascii()).count(),
-        }),
+        _ => Err(RecordError::NotAscii { at: txt.iter().take_while(|b| b.is_ascii()).count() }),
     }
 }
 
@@ -136,9 +131,7 @@ fn check_ascii(txt: &[u8]) -> Result<&str, RecordError> {
 fn read_field(field: &str, at: usize) -> Result<Option<PolicyId>, RecordError> {
     let (name, value) = field.split_once('=').ok_or(RecordError::BadField { at })?;
     if name == "id" {
-        let id = value
-            .parse()
-            .map_err(|wrong| RecordError::BadId { at, wrong })?;
+        let id = value.parse().map_err(|wrong| RecordError::BadId { at, wrong })?;
         return Ok(Some(id));
     }
     // Whatever its meaning, an unknown field has a form (`sts-extension`).

@@ -47,22 +47,10 @@ fn a_wrong_record_is_explained() {
     check("v=STSv1; x=1;", RecordError::MissingId);
     check("v=STSv1; ID=a;", RecordError::MissingId);
     check("v=STSv1; id=;", bad_id(9, InvalidPolicyId::Empty));
-    check(
-        "v=STSv1; id=a-b;",
-        bad_id(9, InvalidPolicyId::Character { at: 1, found: '-' }),
-    );
-    check(
-        "v=STSv1; id= a;",
-        bad_id(9, InvalidPolicyId::Character { at: 0, found: ' ' }),
-    );
-    check(
-        "v=STSv1; id=a ",
-        bad_id(9, InvalidPolicyId::Character { at: 1, found: ' ' }),
-    );
-    check(
-        "v=STSv1; id=a=b;",
-        bad_id(9, InvalidPolicyId::Character { at: 1, found: '=' }),
-    );
+    check("v=STSv1; id=a-b;", bad_id(9, InvalidPolicyId::Character { at: 1, found: '-' }));
+    check("v=STSv1; id= a;", bad_id(9, InvalidPolicyId::Character { at: 0, found: ' ' }));
+    check("v=STSv1; id=a ", bad_id(9, InvalidPolicyId::Character { at: 1, found: ' ' }));
+    check("v=STSv1; id=a=b;", bad_id(9, InvalidPolicyId::Character { at: 1, found: '=' }));
     let long = format!("v=STSv1; x=1;  id={};", "a".repeat(33));
     check(&long, bad_id(15, InvalidPolicyId::TooLong { bytes: 33 }));
     check("v=STSv1; id=a; id=b;", RecordError::DuplicateId { at: 15 });
@@ -80,10 +68,7 @@ fn a_wrong_record_is_explained() {
     check("v=STSv1; id=a; x=1 2;", RecordError::BadField { at: 15 });
     check("v=STSv1; id=a; x=1 ", RecordError::BadField { at: 15 });
     check("v=STSv1; id=a;\n", RecordError::BadField { at: 14 });
-    check(
-        &format!("v=STSv1; {}=1;", "x".repeat(33)),
-        RecordError::BadField { at: 9 },
-    );
+    check(&format!("v=STSv1; {}=1;", "x".repeat(33)), RecordError::BadField { at: 9 });
     check("v=STSv1;\u{a0}id=a;", RecordError::NotAscii { at: 8 });
     check("v=STSv1; id=ä;", RecordError::NotAscii { at: 12 });
 }
@@ -91,12 +76,7 @@ fn a_wrong_record_is_explained() {
 #[test]
 fn only_the_exact_version_and_a_semicolon_make_a_candidate() {
     fn check(txt: &[u8], expected: bool) {
-        assert_eq!(
-            Record::is_candidate(txt),
-            expected,
-            "{}",
-            txt.escape_ascii()
-        );
+        assert_eq!(Record::is_candidate(txt), expected, "{}", txt.escape_ascii());
     }
     check(b"v=STSv1;", true);
     check(b"v=STSv1; anything \xff", true);
@@ -124,27 +104,16 @@ fn exactly_one_candidate_is_a_record() {
     check(&[other, right, other], Ok("a"));
     check(&[right, spaced], Ok("a"));
     check(&[right, right], Err(FindError::Multiple { count: 2 }));
-    check(
-        &[right, wrong, other],
-        Err(FindError::Multiple { count: 2 }),
-    );
-    check(
-        &[spaced, other],
-        Err(RecordError::SpaceBeforeSemicolon.into()),
-    );
+    check(&[right, wrong, other], Err(FindError::Multiple { count: 2 }));
+    check(&[spaced, other], Err(RecordError::SpaceBeforeSemicolon.into()));
     check(&[b"V=STSV1; id=a;"], Err(RecordError::WrongCase.into()));
-    check(
-        &[b"v=STSv1; id=a; \xff\xfe"],
-        Err(RecordError::NotAscii { at: 15 }.into()),
-    );
+    check(&[b"v=STSv1; id=a; \xff\xfe"], Err(RecordError::NotAscii { at: 15 }.into()));
     check(&[b"v=STSv1;"], Err(RecordError::MissingId.into()));
 }
 
 #[test]
 fn a_record_is_rendered_with_a_semicolon_at_its_end() {
-    let record = Record {
-        id: "20160831085700Z".parse().unwrap(),
-    };
+    let record = Record { id: "20160831085700Z".parse().unwrap() };
     assert_eq!(record.render(), "v=STSv1; id=20160831085700Z;");
 }
 
