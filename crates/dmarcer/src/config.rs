@@ -360,6 +360,7 @@ mod tests {
         (
             "dns",
             &[
+                "listen",
                 "store",
                 "resolvers",
                 "authoritative_port",
@@ -388,7 +389,7 @@ mod tests {
         ),
         ("issuer.eab", &["kid", "key"]),
         ("edge", &["id", "region", "https", "http", "max_connections"]),
-        ("intake", &["store"]),
+        ("intake", &["listen", "store"]),
         ("region", &["id", "name", "host", "reports"]),
     ];
 }

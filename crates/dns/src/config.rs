@@ -12,11 +12,14 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Address of its gRPC API where it runs by itself.
+    pub listen: Option<SocketAddr>,
     /// Where this service keeps its tables: `sqlite://<file>` or `postgres://…`. Without it,
     /// `dns.db` in the data directory.
     pub store: Option<String>,
-    /// Recursive resolvers, `address:port`. They find each zone's name servers, and say what a
+    /// Recursive resolvers, `address` or `address:port`. They find each zone's name servers, and say what a
     /// sender would find. Without any, those of `/etc/resolv.conf`.
+    #[serde(deserialize_with = "service::config::dns_servers")]
     pub resolvers: Vec<SocketAddr>,
     /// Where zones' name servers listen. Only closed networks need another port than 53. A name
     /// server at the address of one of `resolvers` is asked at that resolver's port.
@@ -39,6 +42,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            listen: None,
             store: None,
             resolvers: Vec::new(),
             authoritative_port: 53,

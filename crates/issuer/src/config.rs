@@ -34,6 +34,7 @@ pub struct Config {
     /// PEM file with the roots to trust for the CA's own API; the system's where left out.
     pub ca_file: Option<PathBuf>,
     /// Where the CA may write to: `mailto:ops@example.com`, or the mail address alone.
+    #[serde(deserialize_with = "service::config::one_or_many")]
     pub contact: Vec<String>,
     /// Binds the ACME account to one at the CA, where the CA asks for it (RFC 8555 section 7.3.4).
     pub eab: Option<Eab>,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 /// A configuration file is never this long.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const DNS_PORT: u16 = 53;
 /// No secret is longer.
 const MAX_SECRET_BYTES: usize = 64 * 1024;
 
@@ -167,6 +169,46 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// A list, or one value alone, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// When it is neither.
+pub fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written<T> {
+        Many(Vec<T>),
+        One(T),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Many(values) => values,
+        Written::One(value) => vec![value],
+    })
+}
+
+/// Addresses of DNS servers, port 53 where none is written, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// When one is no IP address.
+pub fn dns_servers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<SocketAddr>, D::Error> {
+    let written: Vec<String> = one_or_many(deserializer)?;
+    let addresses = written.iter().map(|text| {
+        let alone = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+        alone.or_else(|_| text.parse()).map_err(|_| {
+            D::Error::custom(format!(
+                "{text:?} is no IP address, such as 192.0.2.53 or 192.0.2.53:53"
+            ))
+        })
+    });
+    addresses.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +219,10 @@ mod tests {
     struct Sample {
         #[serde(default)]
         control: Control,
+        #[serde(default, deserialize_with = "dns_servers")]
+        resolvers: Vec<SocketAddr>,
+        #[serde(default, deserialize_with = "one_or_many")]
+        contact: Vec<String>,
     }
 
     #[derive(Debug, Default, Deserialize)]
@@ -205,6 +251,18 @@ mod tests {
             let error = load_text(text).unwrap_err().to_string();
             assert!(error.contains("control.listen"), "{error}");
         }
+    }
+
+    #[test]
+    fn one_value_is_a_list_of_one_and_dns_has_a_port() {
+        let text =
+            "contact = \"a@example.com\"\nresolvers = [\"192.0.2.1\", \"[2001:db8::1]:5353\"]\n";
+        let sample = load_text(text).unwrap();
+        assert_eq!(sample.contact, ["a@example.com"]);
+        let resolvers: Vec<String> = sample.resolvers.iter().map(ToString::to_string).collect();
+        assert_eq!(resolvers, ["192.0.2.1:53", "[2001:db8::1]:5353"]);
+        let error = load_text("resolvers = \"localhost\"\n").unwrap_err().to_string();
+        assert!(error.contains("resolvers") && error.contains("192.0.2.53"), "{error}");
     }
 
     #[test]
