@@ -14,8 +14,10 @@ pub struct Config {
     /// The region it serves, for example `eu-1`.
     pub region: String,
     /// Where policies are served. Default: port 443 of every address.
+    #[serde(deserialize_with = "service::config::one_or_many")]
     pub https: Vec<SocketAddr>,
     /// Where HTTP-01 challenges are answered, and nothing else. Default: port 80 of every address.
+    #[serde(deserialize_with = "service::config::one_or_many")]
     pub http: Vec<SocketAddr>,
     /// Connections at a time, both kinds together; more are refused. The bound on open files of
     /// the process lowers it. Default: 10,000.

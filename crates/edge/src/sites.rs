@@ -104,7 +104,7 @@ impl Sites {
         let Some(certified) = certified(&self.provider, &self.credential, domain, &certificate)
         else {
             warn!(domain, "its private key can't be opened: asking for it again");
-            self.again.from_start(Table::Certificates);
+            self.again.want(Table::Certificates);
             return None;
         };
         Some(Site {
@@ -123,14 +123,14 @@ impl Sites {
                 Ok(record) => Some(record),
                 Err(_) => {
                     warn!(table = table.name(), key, "a record is damaged: asking for it again");
-                    self.again.from_start(table);
+                    self.again.want(table);
                     None
                 }
             },
             Err(fault) => {
                 // The log has the fault already where it matters, and anyone can ask for any name.
                 debug!(table = table.name(), key, %fault, "a record can't be read");
-                self.again.from_start(table);
+                self.again.want(table);
                 None
             }
         }

@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{
-    Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-    TableError,
+    Builder, Database, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError,
 };
 use tracing::{error, info, warn};
 
@@ -64,12 +63,13 @@ impl Disk {
         let mut set_aside = None;
         let open = match open_or_freeze(&path) {
             Ok(open) => open,
-            Err(why) => {
-                error!(file = %path.display(), %why, "the store can't be opened: set aside");
+            Err(StoreError::Damaged(why)) => {
+                error!(file = %path.display(), why, "the store can't be opened: set aside");
                 rename(folder, FILE, DAMAGED_FILE)?;
-                set_aside = Some(why.to_string());
+                set_aside = Some(why);
                 open_or_freeze(&path)?
             }
+            Err(fault) => return Err(fault),
         };
         let disk = Disk {
             folder: folder.to_owned(),
@@ -80,10 +80,7 @@ impl Disk {
     }
 
     /// Reads once, and once more after opening the file again if it was the disk that failed.
-    fn read<T>(
-        &self,
-        read: impl Fn(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
+    fn read<T>(&self, read: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         let first = self.read_once(&read);
         if !matches!(first, Err(StoreError::Disk(_))) {
             return first;
@@ -337,15 +334,23 @@ fn open_table(database: &Database, table: Table) -> Result<Option<Opened>, redb:
 fn contained<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(redb::Error::Io(e))) if e.kind() != io::ErrorKind::UnexpectedEof => {
+        Ok(Err(redb::Error::Io(e))) if !is_about_content(&e) => {
             Err(StoreError::Disk(e.to_string()))
         }
-        Ok(Err(e @ (redb::Error::PreviousIo | redb::Error::DatabaseAlreadyOpen))) => {
-            Err(StoreError::Disk(e.to_string()))
-        }
+        Ok(Err(e @ redb::Error::PreviousIo)) => Err(StoreError::Disk(e.to_string())),
+        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(StoreError::Folder {
+            doing: "another process has its store open".to_owned(),
+            source: io::ErrorKind::ResourceBusy.into(),
+        }),
         Ok(Err(e)) => Err(StoreError::Damaged(e.to_string())),
         Err(_) => Err(StoreError::Damaged("its engine can't make sense of it".into())),
     }
+}
+
+/// The file can be read, and is too short or no store.
+fn is_about_content(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StoreError> {
