@@ -45,7 +45,7 @@ fn crates_use_only_what_the_table_allows() -> Outcome {
     let allowed = allowed()?;
     let ours: BTreeSet<String> = allowed.keys().cloned().collect();
     let folders: BTreeSet<String> = fs::read_dir(root().join("crates"))?
-        .filter_map(|entry| entry.ok())
+        .filter_map(Result::ok)
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();

@@ -114,13 +114,7 @@ impl Store {
 
         let steps = steps.iter().map(|step| {
             let sql = step.sql.into_sql_str();
-            Migration::new(
-                step.version,
-                step.name.into(),
-                MigrationType::Simple,
-                sql,
-                false,
-            )
+            Migration::new(step.version, step.name.into(), MigrationType::Simple, sql, false)
         });
         let mut migrator = Migrator::with_migrations(steps.collect());
         migrator.dangerous_set_table_name(format!("_migrations_{service}"));
@@ -171,9 +165,7 @@ fn engine(url: &str) -> Result<Engine, StoreError> {
     match url.split_once("://").map(|(scheme, _)| scheme) {
         Some("sqlite") => Ok(Engine::Sqlite),
         Some("postgres" | "postgresql") => Ok(Engine::Postgres),
-        other => Err(StoreError::UnknownEngine {
-            scheme: other.unwrap_or("").to_owned(),
-        }),
+        other => Err(StoreError::UnknownEngine { scheme: other.unwrap_or("").to_owned() }),
     }
 }
 
@@ -209,10 +201,7 @@ mod tests {
     async fn writers_that_read_first_do_not_lose_each_others_changes() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
-        sqlx::query("INSERT INTO counters VALUES ('a', 0)")
-            .execute(store.read())
-            .await
-            .unwrap();
+        sqlx::query("INSERT INTO counters VALUES ('a', 0)").execute(store.read()).await.unwrap();
 
         let writers: Vec<_> = (0..8)
             .map(|_| {
@@ -227,10 +216,8 @@ mod tests {
         for writer in writers {
             writer.await.unwrap();
         }
-        let n: i64 = sqlx::query_scalar("SELECT n FROM counters")
-            .fetch_one(store.read())
-            .await
-            .unwrap();
+        let n: i64 =
+            sqlx::query_scalar("SELECT n FROM counters").fetch_one(store.read()).await.unwrap();
         assert_eq!(n, 80);
     }
 
@@ -238,10 +225,7 @@ mod tests {
     async fn opening_twice_migrates_once() {
         let folder = tempfile::tempdir().unwrap();
         let (first, second) = tokio::join!(open(&folder), open(&folder));
-        sqlx::query("INSERT INTO counters VALUES ('a', 0)")
-            .execute(first.read())
-            .await
-            .unwrap();
+        sqlx::query("INSERT INTO counters VALUES ('a', 0)").execute(first.read()).await.unwrap();
         let n: i64 = sqlx::query_scalar("SELECT count(*) FROM counters")
             .fetch_one(second.read())
             .await
@@ -254,10 +238,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&folder).await;
         let mut write = store.write().await.unwrap();
-        sqlx::query("INSERT INTO counters VALUES ('a', 0)")
-            .execute(&mut *write)
-            .await
-            .unwrap();
+        sqlx::query("INSERT INTO counters VALUES ('a', 0)").execute(&mut *write).await.unwrap();
         drop(write);
         let n: i64 = sqlx::query_scalar("SELECT count(*) FROM counters")
             .fetch_one(store.read())
@@ -268,9 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_of_another_kind_is_refused_without_its_password() {
-        let refused = Store::open("mysql://me:secret@db/x", "test", STEPS)
-            .await
-            .unwrap_err();
+        let refused = Store::open("mysql://me:secret@db/x", "test", STEPS).await.unwrap_err();
         assert!(refused.to_string().contains("mysql"));
         assert!(!refused.to_string().contains("secret"));
     }

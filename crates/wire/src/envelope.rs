@@ -107,9 +107,7 @@ impl Root {
     /// # Errors
     /// When it is no Ed25519 key.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Root, BadKey> {
-        Ed25519KeyPair::from_pkcs8(pkcs8)
-            .map(Root)
-            .map_err(|_| BadKey)
+        Ed25519KeyPair::from_pkcs8(pkcs8).map(Root).map_err(|_| BadKey)
     }
 
     /// The raw public key, 32 bytes, that readers pin.
@@ -125,11 +123,7 @@ impl Root {
             buckets: buckets.iter().map(|&bucket| bucket.to_owned()).collect(),
         }
         .encode_to_vec();
-        let signature = self
-            .0
-            .sign(&in_context(DELEGATION_CONTEXT, &content))
-            .as_ref()
-            .to_vec();
+        let signature = self.0.sign(&in_context(DELEGATION_CONTEXT, &content)).as_ref().to_vec();
         bus::Delegation { content, signature }
     }
 }
@@ -200,17 +194,9 @@ impl Signer {
             document: Some(document),
         }
         .encode_to_vec();
-        let signature = self
-            .key
-            .sign(&in_context(CONTENT_CONTEXT, &content))
-            .as_ref()
-            .to_vec();
-        bus::Envelope {
-            content,
-            signature,
-            delegation: Some(self.delegation.clone()),
-        }
-        .encode_to_vec()
+        let signature = self.key.sign(&in_context(CONTENT_CONTEXT, &content)).as_ref().to_vec();
+        bus::Envelope { content, signature, delegation: Some(self.delegation.clone()) }
+            .encode_to_vec()
     }
 }
 
@@ -232,55 +218,30 @@ impl Trust {
     /// [`Untrusted`] says why it is not to be believed; the caller keeps what it had.
     pub fn open(&self, bucket: &str, key: &str, envelope: &[u8]) -> Result<Opened, Untrusted> {
         if envelope.len() > MAX_ENVELOPE_BYTES {
-            return Err(Untrusted::TooLong {
-                bytes: envelope.len(),
-            });
+            return Err(Untrusted::TooLong { bytes: envelope.len() });
         }
         let envelope: bus::Envelope = decode(envelope)?;
         let delegation = envelope.delegation.ok_or(Untrusted::Delegation)?;
-        verify(
-            &self.root,
-            DELEGATION_CONTEXT,
-            &delegation.content,
-            &delegation.signature,
-        )
-        .map_err(|()| Untrusted::Delegation)?;
+        verify(&self.root, DELEGATION_CONTEXT, &delegation.content, &delegation.signature)
+            .map_err(|()| Untrusted::Delegation)?;
         let signer: bus::DelegatedKey = decode(&delegation.content)?;
 
         if !signer.buckets.iter().any(|pattern| admits(pattern, bucket)) {
-            return Err(Untrusted::Bucket {
-                signer: signer.signer,
-                bucket: bucket.to_owned(),
-            });
+            return Err(Untrusted::Bucket { signer: signer.signer, bucket: bucket.to_owned() });
         }
-        verify(
-            &signer.public_key,
-            CONTENT_CONTEXT,
-            &envelope.content,
-            &envelope.signature,
-        )
-        .map_err(|()| Untrusted::Signature)?;
+        verify(&signer.public_key, CONTENT_CONTEXT, &envelope.content, &envelope.signature)
+            .map_err(|()| Untrusted::Signature)?;
 
         let content: bus::SignedContent = decode(&envelope.content)?;
         if content.bucket != bucket || content.key != key {
-            return Err(Untrusted::Moved {
-                bucket: content.bucket,
-                key: content.key,
-            });
+            return Err(Untrusted::Moved { bucket: content.bucket, key: content.key });
         }
         let payload = match content.document.ok_or(Untrusted::Empty)? {
             bus::signed_content::Document::Payload(payload) => Some(payload),
             bus::signed_content::Document::Tombstone(_) => None,
         };
-        let place = Place {
-            revision: content.revision,
-            position: content.position,
-        };
-        Ok(Opened {
-            place,
-            payload,
-            signer: signer.signer,
-        })
+        let place = Place { revision: content.revision, position: content.position };
+        Ok(Opened { place, payload, signer: signer.signer })
     }
 }
 
@@ -321,39 +282,26 @@ fn in_context(context: &[u8], content: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const PLACE: Place = Place {
-        revision: 3,
-        position: 17,
-    };
+    const PLACE: Place = Place { revision: 3, position: 17 };
 
     fn root() -> Root {
         Root::from_pkcs8(&new_key().unwrap()).unwrap()
     }
 
     fn control(root: &Root) -> Signer {
-        Signer::delegated_by(
-            root,
-            "control",
-            &new_key().unwrap(),
-            &["policies-*", "regions"],
-        )
-        .unwrap()
+        Signer::delegated_by(root, "control", &new_key().unwrap(), &["policies-*", "regions"])
+            .unwrap()
     }
 
     fn document() -> bus::RegionDocument {
-        bus::RegionDocument {
-            region_id: "eu-1".into(),
-            ..Default::default()
-        }
+        bus::RegionDocument { region_id: "eu-1".into(), ..Default::default() }
     }
 
     #[test]
     fn a_sealed_document_is_opened_where_it_was_put() {
         let root = root();
         let bytes = control(&root).seal("regions", "eu-1", PLACE, &document());
-        let opened = Trust::pin(root.public_key())
-            .open("regions", "eu-1", &bytes)
-            .unwrap();
+        let opened = Trust::pin(root.public_key()).open("regions", "eu-1", &bytes).unwrap();
         assert_eq!(opened.place, PLACE);
         assert_eq!(opened.signer, "control");
         assert_eq!(opened.document().unwrap(), Some(document()));
@@ -363,9 +311,8 @@ mod tests {
     fn a_tombstone_is_signed_too() {
         let root = root();
         let bytes = control(&root).tombstone("policies-eu-1", "example.com", PLACE);
-        let opened = Trust::pin(root.public_key())
-            .open("policies-eu-1", "example.com", &bytes)
-            .unwrap();
+        let opened =
+            Trust::pin(root.public_key()).open("policies-eu-1", "example.com", &bytes).unwrap();
         assert_eq!(opened.payload, None);
     }
 
@@ -374,10 +321,7 @@ mod tests {
         let root = root();
         let bytes = control(&root).seal("policies-eu-1", "example.com", PLACE, &document());
         let trust = Trust::pin(root.public_key());
-        for (bucket, key) in [
-            ("policies-eu-2", "example.com"),
-            ("policies-eu-1", "example.net"),
-        ] {
+        for (bucket, key) in [("policies-eu-2", "example.com"), ("policies-eu-1", "example.net")] {
             let refused = trust.open(bucket, key, &bytes).unwrap_err();
             assert!(matches!(refused, Untrusted::Moved { .. }), "{refused}");
         }
@@ -389,10 +333,7 @@ mod tests {
         let bytes = control(&root).seal("certificates-eu-1", "example.com", PLACE, &document());
         let refused =
             Trust::pin(root.public_key()).open("certificates-eu-1", "example.com", &bytes);
-        assert!(
-            matches!(refused, Err(Untrusted::Bucket { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(Untrusted::Bucket { .. })), "{refused:?}");
     }
 
     #[test]

@@ -31,23 +31,17 @@ pub enum JsonError {
 /// # Errors
 /// When `name` is not the full name of `message`'s type, for example `dmarcer.control.v1.Policy`.
 pub fn to_json<M: Message>(name: &str, message: &M) -> Result<Value, JsonError> {
-    let unreadable = |why: String| JsonError::Unreadable {
-        name: name.to_owned(),
-        why,
-    };
+    let unreadable = |why: String| JsonError::Unreadable { name: name.to_owned(), why };
 
     let pool = DescriptorPool::decode(crate::DESCRIPTORS).map_err(|e| unreadable(e.to_string()))?;
     let descriptor = pool
         .get_message_by_name(name)
-        .ok_or_else(|| JsonError::UnknownMessage {
-            name: name.to_owned(),
-        })?;
+        .ok_or_else(|| JsonError::UnknownMessage { name: name.to_owned() })?;
     let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
         .map_err(|e| unreadable(e.to_string()))?;
 
-    let options = SerializeOptions::new()
-        .skip_default_fields(false)
-        .stringify_64_bit_integers(false);
+    let options =
+        SerializeOptions::new().skip_default_fields(false).stringify_64_bit_integers(false);
     dynamic
         .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|e| unreadable(e.to_string()))
@@ -72,9 +66,6 @@ mod tests {
         assert_eq!(json["revision"], 7);
         assert_eq!(json["maxAgeSeconds"], 86_400);
         assert_eq!(json["policyId"], "");
-        assert!(
-            json.get("pendingPolicyId").is_none(),
-            "absent while nothing is pending"
-        );
+        assert!(json.get("pendingPolicyId").is_none(), "absent while nothing is pending");
     }
 }

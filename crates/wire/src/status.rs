@@ -33,16 +33,8 @@ pub fn refusal(refusal: &Refusal) -> Status {
         RefusalKind::Exhausted => Code::ResourceExhausted,
         RefusalKind::Unavailable => Code::Unavailable,
     };
-    let metadata = refusal
-        .metadata()
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value));
-    with_reason(
-        code,
-        refusal.code(),
-        &refusal.to_string(),
-        metadata.collect(),
-    )
+    let metadata = refusal.metadata().into_iter().map(|(name, value)| (name.to_owned(), value));
+    with_reason(code, refusal.code(), &refusal.to_string(), metadata.collect())
 }
 
 /// Something of ours broke. The caller is told no inner text: it may name paths, queries or
@@ -62,23 +54,13 @@ pub fn unavailable(service: &str, why: &str) -> Status {
 /// A field of the request is wrong.
 pub fn invalid(field: &str, why: &str) -> Status {
     let metadata = HashMap::from([("field".to_owned(), field.to_owned())]);
-    with_reason(
-        Code::InvalidArgument,
-        "INVALID_ARGUMENT",
-        &format!("{field}: {why}"),
-        metadata,
-    )
+    with_reason(Code::InvalidArgument, "INVALID_ARGUMENT", &format!("{field}: {why}"), metadata)
 }
 
 /// There is no such thing, or it is another workspace's: the answer is the same.
 pub fn not_found(kind: &str, name: &str) -> Status {
     let metadata = HashMap::from([(kind.to_owned(), name.to_owned())]);
-    with_reason(
-        Code::NotFound,
-        "NOT_FOUND",
-        &format!("there is no {kind} {name} here"),
-        metadata,
-    )
+    with_reason(Code::NotFound, "NOT_FOUND", &format!("there is no {kind} {name} here"), metadata)
 }
 
 /// A status with the one `ErrorInfo` that scripts read.

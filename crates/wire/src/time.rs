@@ -32,10 +32,7 @@ mod tests {
 
     #[test]
     fn an_instant_that_is_no_date_is_none() {
-        let far = prost_types::Timestamp {
-            seconds: i64::MAX,
-            nanos: 0,
-        };
+        let far = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
         assert_eq!(from_wire(&far), None);
     }
 }
