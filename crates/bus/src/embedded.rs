@@ -174,8 +174,8 @@ impl Watch for BucketWatch {
     }
 }
 
-/// Hands messages from publishers to one consumer. The message at the head stays until it has
-/// been acknowledged or its publisher has given up.
+/// Hands messages from publishers to one consumer. A message that its consumer drops without an
+/// acknowledgement is told to its publisher, who publishes it again.
 struct Queue {
     consumer: String,
     sender: mpsc::Sender<Handover>,

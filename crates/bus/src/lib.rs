@@ -134,7 +134,7 @@ pub trait Bus: Send + Sync {
     async fn generation(&self, bucket: &str) -> Result<String, BusError>;
 
     /// Hands a message over, and returns once it is safe: nothing is lost if the caller forgets it
-    /// then. Two messages of one id are one message.
+    /// then. A message published again keeps its id, by which consumers know it.
     ///
     /// # Errors
     /// When that is not certain: publish it again under the same id.

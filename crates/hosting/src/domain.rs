@@ -52,6 +52,29 @@ impl Domain {
             .map_err(|reason| InvalidDomain { input: echo(input.trim()), reason })
     }
 
+    /// A name that [`parse`](Domain::parse) gave once, from where it was stored.
+    ///
+    /// The list of public suffixes changes; what was taken in stays what it is.
+    ///
+    /// # Errors
+    /// When it can't have come from there.
+    pub fn stored(name: &str) -> Result<Domain, InvalidDomain> {
+        let label = |label: &str| {
+            let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+            let bytes = label.as_bytes();
+            let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+            bytes.len() <= 63
+                && bytes.iter().all(plain)
+                && ends(bytes.first())
+                && ends(bytes.last())
+        };
+        if name.len() <= MAX_DOMAIN_BYTES && name.contains('.') && name.split('.').all(label) {
+            return Ok(Domain(name.to_owned()));
+        }
+        let reason = canonical(name).err().unwrap_or(DomainProblem::Empty);
+        Err(InvalidDomain { input: echo(name), reason })
+    }
+
     /// The name in A-labels: `xn--mller-kva.example`.
     pub fn as_str(&self) -> &str {
         &self.0

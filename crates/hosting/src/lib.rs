@@ -82,8 +82,8 @@ pub use mx::{Because, LiveMx, MAX_MX_HOSTS, MxHost, MxLine, MxLines, mx_lines, u
 pub use names::{ClaimId, InvalidName, Nonce, RegionId, Revision, WorkspaceId};
 pub use promote::Promote;
 pub use proof::{
-    Answer, Observed, Proof, TRANSFER_LOOKS_APART, cname_target, is_proof, may_transfer, proof,
-    txt_value,
+    Answer, Observed, Proof, TRANSFER_LOOKS_APART, cname_target, has_moved, is_proof, may_transfer,
+    proof, txt_value,
 };
 pub use readiness::{
     CERTIFICATE_VALID_FOR, Check, CheckId, CheckStatus, EdgeCertificate, Edges, Fact, Facts,

@@ -100,8 +100,14 @@ pub fn may_transfer(
     first: &Observed,
     second: &Observed,
 ) -> bool {
-    let moved = |look: &Observed| is_proof(new, region_host, look) && is_gone(old, look);
+    let moved = |look: &Observed| has_moved(old, new, region_host, look);
     second.at.duration_since(first.at) >= TRANSFER_LOOKS_APART && moved(first) && moved(second)
+}
+
+/// Whether one look shows the new claim on every server and the old one on none: half of what
+/// [`may_transfer`] asks for.
+pub fn has_moved(old: &Nonce, new: &Nonce, region_host: &str, look: &Observed) -> bool {
+    is_proof(new, region_host, look) && is_gone(old, look)
 }
 
 /// Every server was asked for both records, and none shows the nonce, in whatever region.

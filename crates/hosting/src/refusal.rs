@@ -45,7 +45,7 @@ pub enum Refusal {
     UnknownWord(#[from] UnknownWord),
 
     /// No region can take a policy.
-    #[error("no hosting region is active: ask a Platform admin to add or enable one")]
+    #[error("no hosting region is active: ask a Platform admin to add one")]
     NoActiveRegion,
     /// There is no such region.
     #[error("there is no region {region}: choose one that is listed")]

@@ -22,9 +22,19 @@ pub(crate) fn when(instant: Timestamp) -> String {
     instant.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// Values in a row, for people and for metadata alike: `a, b, c`.
+/// How many values a sentence lists: all readiness checks there are, and few enough that a refusal
+/// with its details fits into the headers that gRPC carries it in.
+const LISTED: usize = 20;
+
+/// Values in a row, for people and for metadata alike: `a, b, c`. A long row ends in `and 7 more`.
 pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    let mut texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    let more = texts.len().saturating_sub(LISTED);
+    if more > 0 {
+        texts.truncate(LISTED);
+        texts.push(format!("and {more} more"));
+    }
+    texts.join(", ")
 }
 
 /// `1 report`, `3 reports`.
@@ -44,6 +54,13 @@ fn escape(c: char) -> impl Iterator<Item = char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_row_says_how_many_more() {
+        assert_eq!(list(["a", "b"]), "a, b");
+        let long = list(0..22);
+        assert!(long.ends_with("18, 19, and 2 more"), "{long}");
+    }
 
     #[test]
     fn an_echo_is_short_and_shows_what_hides() {

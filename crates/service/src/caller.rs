@@ -52,8 +52,11 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Believes these tokens.
+    ///
+    /// An empty one, as from a file that was cut off, is nobody's.
     pub fn new(tokens: impl IntoIterator<Item = (String, Caller)>) -> Authenticator {
-        let known = tokens.into_iter().map(|(token, caller)| (hash(token.as_bytes()), caller));
+        let known = tokens.into_iter().filter(|(token, _)| !token.trim().is_empty());
+        let known = known.map(|(token, caller)| (hash(token.as_bytes()), caller));
         Authenticator { known: Arc::new(known.collect()) }
     }
 
@@ -127,6 +130,14 @@ fn hash(token: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_token_is_nobodys() {
+        let nobody =
+            Caller { name: "n".into(), workspace: "default".into(), role: Role::PlatformAdmin };
+        let authenticator = Authenticator::new([(String::new(), nobody)]);
+        assert_eq!(authenticator.caller(""), None);
+    }
 
     fn authenticator() -> Authenticator {
         let admin = Caller {

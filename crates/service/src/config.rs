@@ -93,8 +93,19 @@ fn problem(error: &figment::Error, file: Option<&str>) -> String {
             let place = if path.is_empty() { String::new() } else { format!("[{path}] ") };
             format!("{place}{name}: this key has to be set in {source}")
         }
-        kind if path.is_empty() => format!("{source}: {kind}"),
-        kind => format!("{path} in {source}: {kind}"),
+        kind if path.is_empty() => format!("{source}: {}", without_source(&kind.to_string())),
+        kind => format!("{path} in {source}: {}", without_source(&kind.to_string())),
+    }
+}
+
+/// A syntax error's text shows the line that it is in, which may be one with a secret: where it is
+/// and what is wrong are its first and its last line.
+fn without_source(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next_back()) {
+        (Some(place), Some(wrong)) => format!("{place}: {wrong}"),
+        (Some(only), None) => only.to_owned(),
+        (None, _) => String::new(),
     }
 }
 
@@ -272,6 +283,13 @@ mod tests {
         assert!(load_text("[control]\n[control]\n").is_err());
         assert!(load_text("control = 3\n").is_err());
         assert!(load_text("\0").is_err());
+    }
+
+    #[test]
+    fn a_line_with_a_secret_is_not_shown() {
+        let error = load_text("[control]\nadmin_token = \"hunter2\" x\n").unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(error.contains("line 2"), "{error}");
     }
 
     #[test]

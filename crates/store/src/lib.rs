@@ -26,6 +26,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// SQLite has one writer, and readers are short.
 const CONNECTIONS: u32 = 8;
 
+/// A server that hangs must not hold a loop for ever.
+const POSTGRES_SETTINGS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s';";
+
 static MIGRATING: Mutex<()> = Mutex::const_new(());
 
 /// Write-ahead logging lets readers go on beside the writer; `synchronous = FULL` makes a commit
@@ -87,8 +90,8 @@ pub struct Store {
 impl Store {
     /// Opens a database and brings the tables of `service` up to date.
     ///
-    /// A SQLite file is created where there is none. Several services may share one PostgreSQL
-    /// database: each has a history table of its own.
+    /// A SQLite file is created where there is none. Each service has a file or a PostgreSQL
+    /// database (or schema) of its own: tables of two services may have the same name.
     ///
     /// # Errors
     /// When the URL is of another kind, the database does not answer, or a step fails.
@@ -100,9 +103,11 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
                 Box::pin(async move {
-                    if engine == Engine::Sqlite {
-                        connection.execute(SQLITE_PRAGMAS).await?;
-                    }
+                    let settings = match engine {
+                        Engine::Sqlite => SQLITE_PRAGMAS,
+                        Engine::Postgres => POSTGRES_SETTINGS,
+                    };
+                    connection.execute(settings).await?;
                     Ok(())
                 })
             });
@@ -125,7 +130,7 @@ impl Store {
         Ok(Store { pool, engine })
     }
 
-    /// For queries that change nothing.
+    /// For single statements; each is a transaction of its own.
     pub fn read(&self) -> &AnyPool {
         &self.pool
     }
