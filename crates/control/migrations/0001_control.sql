@@ -8,7 +8,10 @@ CREATE TABLE regions (
     reports     TEXT NOT NULL DEFAULT '',  -- mailbox for TLS-RPT; empty: not configured
     sealing_key BYTEA NOT NULL,            -- raw X25519 public key
     disabled    BIGINT NOT NULL DEFAULT 0, -- 1: takes no new domains
-    created_at  BIGINT NOT NULL
+    created_at  BIGINT NOT NULL,
+    -- While the records of its claims are written again, after its mailbox has changed: the last
+    -- claim that has been; null when none are to be.
+    rewriting_after TEXT
 );
 
 -- Every name that was ever claimed. Never deleted from: removing and adding again, or a new owner,

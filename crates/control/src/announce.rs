@@ -8,14 +8,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hosting::Claim;
-use service::supervise::Fault;
+use hosting::{Claim, ClaimId};
+use service::supervise::{Fault, chain};
 use store::StoreError;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::Core;
 use crate::change::policies_bucket;
-use crate::sql::{ClaimRow, Document, Edge, VersionRow, Waiting};
+use crate::sql::{ClaimRow, Document, Edge, Feed, VersionRow, Waiting};
 
 /// The timer beside the signal.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
@@ -36,16 +36,51 @@ impl Spread {
     }
 }
 
-/// Announces for ever.
-pub(crate) async fn announce(core: Arc<Core>) -> Result<(), Fault> {
+/// Announces the ids of changes for ever. They, an emergency's above all, wait for no other service.
+pub(crate) async fn next_ids(core: Arc<Core>) -> Result<(), Fault> {
     loop {
         core.signals.announce.wait(AT_LEAST_EVERY).await;
-        let pool = core.domains.store().read();
-        for id in ClaimRow::ids_where(pool, Waiting::ForAnnouncement).await? {
-            if let Some(row) = ClaimRow::by_id(pool, &id).await? {
-                announce_one(&core, &row).await?;
-            }
+        for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForNextId).await? {
+            let announced = announce_next(&core, &id).await;
+            log_and_go_on(&id, announced);
         }
+    }
+}
+
+/// Announces first ids for ever. Before its first id senders look nowhere for a domain's policy, so
+/// they are told of it once a certificate is served, too.
+pub(crate) async fn first_ids(core: Arc<Core>) -> Result<(), Fault> {
+    loop {
+        core.signals.announce_first.wait(AT_LEAST_EVERY).await;
+        for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForFirstId).await? {
+            let announced = announce_first(&core, &id).await;
+            log_and_go_on(&id, announced);
+        }
+    }
+}
+
+async fn announce_next(core: &Core, id: &ClaimId) -> Result<(), Fault> {
+    match ClaimRow::by_id(core.domains.store().read(), id).await? {
+        Some(row) => announce_one(core, &row).await,
+        None => Ok(()),
+    }
+}
+
+async fn announce_first(core: &Core, id: &ClaimId) -> Result<(), Fault> {
+    let Some(row) = ClaimRow::by_id(core.domains.store().read(), id).await? else {
+        return Ok(());
+    };
+    // A stop must end, also where no certificate could ever be had.
+    if row.claim.stopping_since().is_some() || certificate_is_served(core, &row).await? {
+        announce_one(core, &row).await?;
+    }
+    Ok(())
+}
+
+/// One claim that can't be read holds up nobody else's.
+pub(crate) fn log_and_go_on(id: &ClaimId, done: Result<(), Fault>) {
+    if let Err(fault) = done {
+        error!(claim = %id, fault = chain(&*fault), "this claim is passed over");
     }
 }
 
@@ -54,12 +89,6 @@ async fn announce_one(core: &Core, row: &ClaimRow) -> Result<(), Fault> {
     if !spread(core, &row.claim).await?.is_complete() {
         return Ok(());
     }
-    // Before the first id, senders look nowhere: they are told once a certificate is served too.
-    // Later ids, an emergency's above all, wait for no other service.
-    if row.announced.is_none() && !certificate_is_served(core, row).await? {
-        return Ok(());
-    }
-
     let revision = hosting.current.revision;
     let announced = core.domains.advance(&row.claim.id, |row, now| {
         let hosting = row.claim.hosting.as_ref()?;
@@ -84,18 +113,25 @@ pub(crate) async fn spread(core: &Core, claim: &Claim) -> Result<Spread, StoreEr
     let mut spread = Spread { live: 0, serving: 0 };
     let Some(hosting) = &claim.hosting else { return Ok(spread) };
     let pool = core.domains.store().read();
-    let domain = claim.domain.as_str();
-    let document = Document::find(pool, &policies_bucket(&hosting.region), domain).await?;
-    let position = match document {
-        Some(document) if document.published && document.payload.is_some() => document.position,
+    let (bucket, domain) = (policies_bucket(&hosting.region), claim.domain.as_str());
+    let position = match Document::find(pool, &bucket, domain).await? {
+        // What edges serve under the name is this claim's only once it is proven.
+        Some(document) if claim.is_proven() && document.is_served() => document.position,
         _ => 0,
     };
+    let given = Feed::find(pool, &bucket).await?.map_or(0, |feed| feed.position);
     let now = core.clock.now();
     for edge in Edge::all(pool).await? {
-        if edge.region == hosting.region && edge.is_live(now) {
-            spread.live += 1;
-            spread.serving += u32::from(edge.serves_policy(domain, position));
+        if edge.region != hosting.region || !edge.is_live(now) {
+            continue;
         }
+        spread.live += 1;
+        if edge.policies_position > given {
+            // Our database is older than what the edge has seen: it proves nothing about ours.
+            error!(edge = edge.id, position = edge.policies_position, given, "an edge is ahead");
+            continue;
+        }
+        spread.serving += u32::from(edge.serves_policy(domain, position));
     }
     Ok(spread)
 }

@@ -89,7 +89,13 @@ impl Domains {
             return Err(Refusal::DomainExists { domain: domain.clone() }.into());
         }
         ClaimRow::ensure_name(&mut write, domain).await?;
-        ClaimRow::insert(&mut write, &claim, self.clock.now()).await?;
+        match ClaimRow::insert(&mut write, &claim, self.clock.now()).await {
+            // Another call was faster: PostgreSQL lets both look before either writes.
+            Err(fault) if fault.is_unique_violation() => {
+                return Err(Refusal::DomainExists { domain: domain.clone() }.into());
+            }
+            inserted => inserted?,
+        }
         write.commit().await?;
         self.find(target).await
     }
@@ -161,7 +167,10 @@ impl Domains {
         if let Some(owner) = owner.filter(|owner| owner != id)
             && let Some(before) = ClaimRow::to_change(&mut write, &owner, for_update).await?
         {
-            let superseded = ClaimRow { claim: before.claim.superseded(), ..before.clone() };
+            // It starts anew, in testing, should the name come back: what it was is out of date.
+            let claim = Claim { hosting: None, ..before.claim.superseded() };
+            let superseded =
+                ClaimRow { claim, announced: None, none_visible_since: None, ..before.clone() };
             superseded.update(&mut write).await?;
             self.write_documents(&mut write, &before.claim, &superseded).await?;
         }
@@ -172,18 +181,28 @@ impl Domains {
         Ok(Some(after))
     }
 
-    /// Writes what dns is to look for again, after a region's mailbox has changed.
-    pub(crate) async fn rewrite_records(
+    /// Writes again what dns is to look for, for the next few claims of a region whose mailbox has
+    /// changed; none are left when it gives false.
+    pub(crate) async fn rewrite_some_records(
         &self,
-        write: &mut Write,
         region: &RegionId,
-    ) -> Result<(), StoreError> {
-        for id in ClaimRow::ids_in_region(write, region).await? {
-            if let Some(row) = ClaimRow::to_change(write, &id, "").await? {
-                self.write_records(write, &row).await?;
+        at_most: i64,
+    ) -> Result<bool, StoreError> {
+        let mut write = self.store.write().await?;
+        let Some(after) = Region::rewriting_after(&mut write, region).await? else {
+            return Ok(false);
+        };
+        let ids = ClaimRow::ids_in_region(&mut write, region, &after, at_most).await?;
+        for id in &ids {
+            let row = ClaimRow::to_change(&mut write, id, self.store.for_update()).await?;
+            if let Some(row) = row {
+                self.write_records(&mut write, &row).await?;
             }
         }
-        Ok(())
+        Region::set_rewriting_after(&mut write, region, ids.last()).await?;
+        write.commit().await?;
+        self.signals.publish.wake();
+        Ok(!ids.is_empty())
     }
 
     async fn to_change(&self, write: &mut Write, target: &Target) -> Result<ClaimRow, ChangeError> {
@@ -318,7 +337,7 @@ fn reports_uri(mailbox: &str, nonce: &Nonce) -> String {
 }
 
 fn fresh_claim_id() -> ClaimId {
-    // A nonce is 20 letters and digits, which a claim's id may be too.
+    // A nonce is letters and digits, which a claim's id may be too.
     let text = Nonce::from_random(rand::random()).to_string();
     text.parse().expect("letters and digits make a claim id")
 }

@@ -30,12 +30,13 @@ impl Default for Config {
 pub struct RegionConfig {
     /// 1 to 32 of a-z, 0-9 and inner hyphens.
     pub id: String,
-    /// For people; the id where it is not set.
+    /// For people. Where it is not set: as `dmarcer region set` has set it, or the id.
     #[serde(default)]
-    pub name: String,
+    pub name: Option<String>,
     /// Host name that claims' CNAME targets end in; publish `*.<host>` with the edges' addresses.
     pub host: String,
-    /// Mailbox for TLS-RPT reports; not configured where it is not set.
+    /// Mailbox for TLS-RPT reports; empty for none. Where it is not set: as `dmarcer region set`
+    /// has set it, or none.
     #[serde(default)]
-    pub reports: String,
+    pub reports: Option<String>,
 }

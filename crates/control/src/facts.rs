@@ -44,7 +44,7 @@ async fn records(core: &Core, row: &ClaimRow, now: Timestamp) -> [RecordFact; 3]
         records.iter().all(|record| {
             let checked = record.checked_at.as_ref().and_then(from_wire);
             let fresh = checked.is_some_and(|at| now.duration_since(at) < RECORDS_FRESH_FOR);
-            record.status() == dns::RecordStatus::Live && fresh
+            record.status() == dns::RecordStatus::Live && fresh && record.check_error.is_empty()
         })
     };
     let known = match core.peers.records(claim, false).await {
@@ -76,7 +76,11 @@ fn fact(record: &dns::Record) -> RecordFact {
     RecordFact {
         status,
         since: record.status_since.as_ref().and_then(from_wire),
-        checked_at: record.checked_at.as_ref().and_then(from_wire),
+        // `checked_at` is when dns last asked. Where it got no answer, nobody has confirmed the row.
+        checked_at: match record.check_error.as_str() {
+            "" => record.checked_at.as_ref().and_then(from_wire),
+            _ => None,
+        },
     }
 }
 
@@ -113,6 +117,9 @@ async fn edges(core: &Core, row: &ClaimRow) -> Result<Fact<Edges>, StoreError> {
 }
 
 async fn fetches(core: &Core, row: &ClaimRow) -> Fact<Fetches> {
+    if !row.claim.is_proven() {
+        return Fact::unknown("the claim is not proven yet");
+    }
     match core.peers.activity(&row.claim).await {
         Err(why) => Fact::unknown(why.to_string()),
         Ok(activity) => {

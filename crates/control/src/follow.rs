@@ -11,6 +11,7 @@ use wire::bus as v1;
 use wire::envelope::Opened;
 use wire::time::from_wire;
 
+use crate::announce::log_and_go_on;
 use crate::sql::{ClaimRow, Edge, Refused, VersionRow};
 use crate::{Core, FETCHES_CONSUMER};
 
@@ -48,6 +49,7 @@ pub(crate) async fn edges(core: Arc<Core>) -> Result<(), Fault> {
         edge.put(&mut write).await?;
         write.commit().await?;
         core.signals.announce.wake();
+        core.signals.announce_first.wake();
     }
 }
 
@@ -60,11 +62,11 @@ pub(crate) async fn dns_status(core: Arc<Core>) -> Result<(), Fault> {
             continue;
         };
         let Ok(id) = status.claim_id.parse::<ClaimId>() else { continue };
-        core.proofs.note(&id, status.proof_seen);
-        if status.proof_seen {
+        if core.proofs.note(&id, status.proof_seen, core.clock.now()) {
             core.signals.prove.wake();
         }
-        note_status(&core, &id, &status).await?;
+        let noted = note_status(&core, &id, &status).await;
+        log_and_go_on(&id, noted);
     }
 }
 
@@ -77,7 +79,7 @@ async fn note_status(
     let checked_at = status.checked_at.as_ref().and_then(from_wire).unwrap_or(now);
     let found = status.found_policy_id.as_str();
     if !found.is_empty()
-        && let Ok(domain) = Domain::parse(&status.domain)
+        && let Ok(domain) = Domain::stored(&status.domain)
     {
         let mut write = core.domains.store().write().await?;
         VersionRow::note_seen_in_dns(&mut write, &domain, found, checked_at).await?;
@@ -90,7 +92,10 @@ async fn note_status(
             && row.announced.as_ref().map(|a| a.version.revision) == row.claim.revision();
         let none_id = row.announced.as_ref().map(|a| a.version.policy_id.as_str());
         if none_announced && (none_id == Some(found) || status.txt_absent) {
-            next.none_visible_since = row.none_visible_since.or(Some(checked_at));
+            // Not before it could be seen, whatever the date of what dns says.
+            let announced_at = row.announced.as_ref().and_then(|row| row.announced_at);
+            let seen = announced_at.map_or(checked_at, |at| checked_at.max(at));
+            next.none_visible_since = row.none_visible_since.or(Some(seen));
         }
         (next != *row).then_some(next)
     });
@@ -116,11 +121,11 @@ pub(crate) async fn fetches(core: Arc<Core>) -> Result<(), Fault> {
 /// Later times win, so a batch that comes twice changes nothing.
 async fn note_fetches(core: &Core, batch: &v1::FetchBatch) -> Result<(), Fault> {
     let mut write = core.domains.store().write().await?;
+    // When it is told, by our clock: an edge's clock may be wrong, and a stop that ends too early
+    // costs mail where one that ends too late costs nothing.
+    let now = core.clock.now();
     for count in &batch.counts {
-        if let Some(at) = count.last_at.as_ref().and_then(from_wire) {
-            let (domain, millis) = (&count.domain, at.as_millisecond());
-            ClaimRow::note_served(&mut write, domain, count.revision, millis).await?;
-        }
+        VersionRow::note_served(&mut write, &count.domain, count.revision, now).await?;
     }
     write.commit().await?;
     Ok(())

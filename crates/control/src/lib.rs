@@ -22,6 +22,7 @@ mod follow;
 mod peers;
 mod prove;
 mod publish;
+mod rewrite;
 mod sql;
 mod stop;
 mod to_wire;
@@ -124,7 +125,9 @@ pub(crate) struct Core {
 pub(crate) struct Signals {
     publish: Signal,
     announce: Signal,
+    announce_first: Signal,
     prove: Signal,
+    rewrite: Signal,
     stop: Signal,
 }
 
@@ -172,9 +175,11 @@ impl Control {
         keep!("control follow edges", follow::edges);
         keep!("control follow dns-status", follow::dns_status);
         keep!("control follow fetches", follow::fetches);
-        keep!("control announce", announce::announce);
+        keep!("control announce", announce::next_ids);
+        keep!("control announce first ids", announce::first_ids);
         keep!("control prove", prove::prove);
         keep!("control stop", stop::stop);
+        keep!("control rewrite records", rewrite::records);
         while loops.join_next().await.is_some() {}
         core.domains.store().close().await;
     }

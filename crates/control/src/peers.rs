@@ -1,14 +1,19 @@
 //! What control asks the other services.
 
+use std::time::Duration;
+
 use hosting::{Answer, Claim, Domain, LiveMx, MxHost, Observed};
 use jiff::Timestamp;
 use service::peer::Peer;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 use wire::dns::record_service_client::RecordServiceClient;
 use wire::intake::activity_service_client::ActivityServiceClient;
 use wire::issuer::certificate_service_client::CertificateServiceClient;
 use wire::time::from_wire;
 use wire::{control, dns, intake, issuer};
+
+/// A service that hangs is taken for one that does not answer after this long.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The services that control calls.
 pub(crate) struct Peers {
@@ -106,12 +111,13 @@ impl Peers {
         items.map_err(|status| no_answer("dns", &status))
     }
 
-    /// A claim's certificate; none where there is none yet.
+    /// A claim's certificate; none where there is none yet. Waits no longer than [`PATIENCE`].
     pub(crate) async fn certificate(&self, claim: &Claim) -> Result<Option<Certificate>, NoAnswer> {
-        let request = issuer::GetCertificateRequest {
+        let mut request = Request::new(issuer::GetCertificateRequest {
             domain: claim.domain.to_string(),
             workspace_id: claim.workspace.to_string(),
-        };
+        });
+        request.set_timeout(PATIENCE);
         match self.issuer.clone().get_certificate(request).await {
             Ok(response) => Ok(response.into_inner().certificate.map(|certificate| Certificate {
                 not_after: certificate.not_after.as_ref().and_then(from_wire),
@@ -169,7 +175,11 @@ fn status(name: &str, said: Option<Status>) -> control::ServiceStatus {
     let dead = said.filter(|said| {
         matches!(
             said.code(),
-            Code::Unavailable | Code::DeadlineExceeded | Code::Unimplemented | Code::Unknown
+            Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Cancelled
+                | Code::Unimplemented
+                | Code::Unknown
         )
     });
     control::ServiceStatus {

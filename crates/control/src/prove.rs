@@ -3,55 +3,86 @@
 //! A status on the bus is only a hint to look. The proof is read anew, from every name server of
 //! the zone, and decided by the rules in `hosting`.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hosting::{ClaimId, Observed, is_proof, may_transfer};
+use hosting::{ClaimId, Observed, has_moved, is_proof, may_transfer};
+use jiff::{SignedDuration, Timestamp};
 use service::supervise::Fault;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::Core;
+use crate::announce::log_and_go_on;
 use crate::sql::{ClaimRow, Region};
 
-/// The timer beside the signal: how often a claim whose record was seen, but is no proof yet, is
-/// looked at again.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
+/// The timer beside the signal.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
+/// How long a claim whose record was seen, but is no proof yet, waits for its second look; twice as
+/// long for each further one.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+/// How long it waits at most.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+/// Looks at a time: name servers that don't answer hold up only so many.
+const AT_ONCE: usize = 8;
 
-/// Claims whose record dns has seen somewhere, and the first of two looks of those that would
-/// take a name over.
+/// Claims whose record dns has seen somewhere.
 #[derive(Default)]
-pub(crate) struct Candidates {
-    seen: Mutex<BTreeSet<String>>,
-    first_looks: Mutex<HashMap<String, Observed>>,
+pub(crate) struct Candidates(Mutex<HashMap<ClaimId, Candidate>>);
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    next_look_at: Timestamp,
+    pause: SignedDuration,
+    /// The first of the two looks by which a name passes from one claim to another.
+    first_look: Option<Observed>,
 }
 
 impl Candidates {
-    /// Notes whether a claim's record was seen at the last look.
-    pub(crate) fn note(&self, claim: &ClaimId, proof_seen: bool) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if proof_seen {
-            seen.insert(claim.to_string());
-        } else {
-            seen.remove(claim.as_str());
+    /// Notes whether a claim's record was seen at the last look; true when that is new.
+    pub(crate) fn note(&self, claim: &ClaimId, proof_seen: bool, now: Timestamp) -> bool {
+        let mut candidates = self.lock();
+        if !proof_seen {
+            candidates.remove(claim);
+            return false;
         }
+        if candidates.contains_key(claim) {
+            return false;
+        }
+        let candidate = Candidate { next_look_at: now, pause: FIRST_PAUSE, first_look: None };
+        candidates.insert(claim.clone(), candidate);
+        true
     }
 
-    fn list(&self) -> Vec<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    /// Those that are due, whose next look is put off.
+    fn take_due(&self, now: Timestamp) -> Vec<ClaimId> {
+        let mut candidates = self.lock();
+        let due = candidates.iter_mut().filter(|(_, candidate)| candidate.next_look_at <= now);
+        due.map(|(claim, candidate)| {
+            candidate.next_look_at = now.saturating_add(candidate.pause).unwrap_or(now);
+            candidate.pause = (candidate.pause * 2).min(LONGEST_PAUSE);
+            claim.clone()
+        })
+        .collect()
+    }
+
+    fn forget(&self, claim: &ClaimId) {
+        self.lock().remove(claim);
     }
 
     fn first_look(&self, claim: &ClaimId) -> Option<Observed> {
-        let looks = self.first_looks.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.get(claim.as_str()).cloned()
+        self.lock().get(claim).and_then(|candidate| candidate.first_look.clone())
     }
 
     fn set_first_look(&self, claim: &ClaimId, look: Option<Observed>) {
-        let mut looks = self.first_looks.lock().unwrap_or_else(PoisonError::into_inner);
-        match look {
-            Some(look) => looks.insert(claim.to_string(), look),
-            None => looks.remove(claim.as_str()),
-        };
+        if let Some(candidate) = self.lock().get_mut(claim) {
+            candidate.first_look = look;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClaimId, Candidate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,17 +90,30 @@ impl Candidates {
 pub(crate) async fn prove(core: Arc<Core>) -> Result<(), Fault> {
     loop {
         core.signals.prove.wait(AT_LEAST_EVERY).await;
-        for id in core.proofs.list() {
-            let Ok(id) = id.parse::<ClaimId>() else { continue };
-            match ClaimRow::by_id(core.domains.store().read(), &id).await? {
-                Some(row) if !row.claim.is_proven() && row.claim.hosting.is_some() => {
-                    prove_one(&core, &row).await?;
-                }
-                // Proven, removed or switched off meanwhile.
-                _ => core.proofs.note(&id, false),
+        let mut looks = JoinSet::new();
+        for id in core.proofs.take_due(core.clock.now()) {
+            if looks.len() >= AT_ONCE {
+                looks.join_next().await;
             }
+            let core = core.clone();
+            looks.spawn(async move {
+                let proven = look_at(&core, &id).await;
+                log_and_go_on(&id, proven);
+            });
         }
+        while looks.join_next().await.is_some() {}
     }
+}
+
+async fn look_at(core: &Core, id: &ClaimId) -> Result<(), Fault> {
+    match ClaimRow::by_id(core.domains.store().read(), id).await? {
+        Some(row) if !row.claim.is_proven() && row.claim.hosting.is_some() => {
+            prove_one(core, &row).await?;
+        }
+        // Proven, removed or switched off meanwhile.
+        _ => core.proofs.forget(id),
+    }
+    Ok(())
 }
 
 async fn prove_one(core: &Core, row: &ClaimRow) -> Result<(), Fault> {
@@ -90,14 +134,14 @@ async fn prove_one(core: &Core, row: &ClaimRow) -> Result<(), Fault> {
         Some(owner) => takes_over(core, row, &owner, &region, observed),
     };
     if proven && core.domains.prove(&claim.id).await?.is_some() {
-        core.proofs.note(&claim.id, false);
-        core.proofs.set_first_look(&claim.id, None);
+        core.proofs.forget(&claim.id);
         info!(domain = %claim.domain, claim = %claim.id, "proven");
     }
     Ok(())
 }
 
-/// A name that is proven for another claim passes on after two looks, minutes apart.
+/// A name that is proven for another claim passes on after two looks, minutes apart, that both find
+/// it moved.
 fn takes_over(
     core: &Core,
     row: &ClaimRow,
@@ -106,15 +150,15 @@ fn takes_over(
     observed: Observed,
 ) -> bool {
     let (old, new) = (&owner.claim.nonce, &row.claim.nonce);
-    let Some(first) = core.proofs.first_look(&row.claim.id) else {
-        if is_proof(new, &region.host, &observed) {
-            core.proofs.set_first_look(&row.claim.id, Some(observed));
-        }
-        return false;
-    };
-    if !is_proof(new, &region.host, &observed) {
+    if !has_moved(old, new, &region.host, &observed) {
         core.proofs.set_first_look(&row.claim.id, None);
         return false;
     }
-    may_transfer(old, new, &region.host, &first, &observed)
+    match core.proofs.first_look(&row.claim.id) {
+        Some(first) => may_transfer(old, new, &region.host, &first, &observed),
+        None => {
+            core.proofs.set_first_look(&row.claim.id, Some(observed));
+            false
+        }
+    }
 }

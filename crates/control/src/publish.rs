@@ -26,34 +26,41 @@ const BATCH: i64 = 256;
 pub(crate) async fn publish(core: Arc<Core>) -> Result<(), Fault> {
     loop {
         core.signals.publish.wait(AT_LEAST_EVERY).await;
-        for feed in Feed::all(core.domains.store().read()).await? {
-            publish_feed(&core, &feed).await?;
+        // A batch of each feed at a time: a change to one policy does not wait until a long feed of
+        // another bucket has been emptied.
+        let mut more = true;
+        while more {
+            more = false;
+            for feed in Feed::all(core.domains.store().read()).await? {
+                more |= publish_some(&core, &feed).await?;
+            }
         }
     }
 }
 
-async fn publish_feed(core: &Core, feed: &Feed) -> Result<(), Fault> {
+/// Publishes the next batch of a feed; nothing is left when it gives false.
+async fn publish_some(core: &Core, feed: &Feed) -> Result<bool, Fault> {
     let store = core.domains.store();
     let generation = core.bus.generation(&feed.bucket).await?;
     if generation != feed.generation {
         refill(core, feed).await?;
         feed.set_generation(store.read(), &generation).await?;
     }
-    loop {
-        let batch = give_positions(core, &feed.bucket).await?;
-        if batch.is_empty() {
-            return Ok(());
-        }
-        for document in &batch {
-            put(core, document).await?;
-        }
-        let mut write = store.write().await?;
-        for document in &batch {
-            document.set_published(&mut write).await?;
-        }
-        write.commit().await?;
-        core.signals.announce.wake();
+    let batch = give_positions(core, &feed.bucket).await?;
+    if batch.is_empty() {
+        return Ok(false);
     }
+    for document in &batch {
+        put(core, document).await?;
+    }
+    let mut write = store.write().await?;
+    for document in &batch {
+        document.set_published(&mut write).await?;
+    }
+    write.commit().await?;
+    core.signals.announce.wake();
+    core.signals.announce_first.wake();
+    Ok(true)
 }
 
 /// The next documents to put, each with its place, which is stored before anybody sees it.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hosting::ClaimId;
 use service::supervise::Fault;
 use tracing::info;
 
 use crate::Core;
+use crate::announce::log_and_go_on;
 use crate::sql::{ClaimRow, VersionRow, Waiting};
 
 /// Stops last for days; the timer is what ends them.
@@ -16,24 +18,28 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn stop(core: Arc<Core>) -> Result<(), Fault> {
     loop {
         core.signals.stop.wait(AT_LEAST_EVERY).await;
-        let pool = core.domains.store().read();
-        for id in ClaimRow::ids_where(pool, Waiting::ForEndOfStop).await? {
-            let Some(row) = ClaimRow::by_id(pool, &id).await? else { continue };
-            let ledger = VersionRow::ledger(pool, &row.claim.domain).await?;
-            let ended = core.domains.advance(&id, |row, now| {
-                // A claim that was never proven was never served: there is nothing to wait for.
-                let visible = match row.claim.is_proven() {
-                    true => row.none_visible_since,
-                    false => row.claim.stopping_since(),
-                };
-                let served = if row.claim.is_proven() { ledger.as_slice() } else { &[] };
-                let claim = row.claim.ended(served, visible, now)?;
-                let none_visible_since = None;
-                Some(ClaimRow { claim, announced: None, none_visible_since, ..row.clone() })
-            });
-            if ended.await?.is_some() {
-                info!(domain = %row.claim.domain, "hosting has ended");
-            }
+        for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForEndOfStop).await? {
+            let ended = end_if_due(&core, &id).await;
+            log_and_go_on(&id, ended);
         }
     }
+}
+
+async fn end_if_due(core: &Core, id: &ClaimId) -> Result<(), Fault> {
+    let pool = core.domains.store().read();
+    let Some(row) = ClaimRow::by_id(pool, id).await? else { return Ok(()) };
+    let ledger = VersionRow::ledger(pool, &row.claim.domain).await?;
+    let ended = core.domains.advance(id, |row, now| {
+        // A claim that was never proven was never served: there is nothing to wait for.
+        let (served, visible) = match row.claim.is_proven() {
+            true => (ledger.as_slice(), row.none_visible_since),
+            false => (&[][..], row.claim.stopping_since()),
+        };
+        let claim = row.claim.ended(served, visible, now)?;
+        Some(ClaimRow { claim, announced: None, none_visible_since: None, ..row.clone() })
+    });
+    if ended.await?.is_some() {
+        info!(domain = %row.claim.domain, "hosting has ended");
+    }
+    Ok(())
 }

@@ -209,6 +209,105 @@ async fn a_stop_serves_none_until_no_sender_can_hold_an_older_policy() {
 }
 
 #[tokio::test]
+async fn a_stop_ends_where_no_certificate_could_be_had() {
+    let world = World::start().await;
+    world.edge("a", 0, 0).await;
+    world.activate().await;
+    world.prove().await;
+    let call = v1::DeactivateHostingRequest { name: name(), expected_revision: 0 };
+    world.api.deactivate_hosting(request(call)).await.unwrap();
+    world.edge("a", world.position_above(world.policy_position().await - 1).await, 0).await;
+    let document = world.policy_document_when(|document| document.revision == 2).await;
+    assert!(document.body.starts_with(b"version: STSv1\r\nmode: none\r\n"));
+    world.edge("a", world.policy_position().await, 0).await;
+    world.policy_when(|policy| policy.pending_policy_id.is_none()).await;
+    world.say_absent().await;
+    world.core.signals.stop.wake();
+    world.domain_when(|hosting| hosting.state() == v1::HostingState::Off).await;
+}
+
+#[tokio::test]
+async fn a_name_that_passes_on_starts_anew_wherever_it_comes_back_to() {
+    let world = World::hosted().await;
+    world.promote().await.unwrap();
+    let first_id = world.policy().await.pending_policy_id.unwrap();
+    world.activate_elsewhere("other").await;
+    world.move_to("other").await;
+
+    // The first owner holds the claim, and nothing is hosted under it any more.
+    let before = world.claim_of("default").await;
+    assert_eq!((before.claim.proven_at, before.claim.hosting.is_some()), (None, false));
+    let document = world.policy_document_when(|_| true).await;
+    assert!(document.body.starts_with(b"version: STSv1\r\nmode: testing\r\n"));
+    assert!(document.claim_id == world.claim_of("other").await.claim.id.as_str());
+
+    // It comes back: in testing, under an id of its own.
+    let call = v1::ActivateHostingRequest { name: name(), region: String::new() };
+    world.api.activate_hosting(request(call)).await.unwrap();
+    world.move_to("default").await;
+    let policy = world.policy().await;
+    assert_eq!(policy.mode(), v1::PolicyMode::Testing);
+    assert_eq!(policy.policy_id, "", "nothing is announced before edges serve it");
+    assert_ne!(policy.pending_policy_id.unwrap(), first_id);
+}
+
+#[tokio::test]
+async fn an_unproven_claim_learns_nothing_of_the_owners_policy() {
+    let world = World::hosted().await;
+    world.activate_elsewhere("other").await;
+    let call = v1::GetRolloutRequest { name: name() };
+    let rollout = world.api.get_rollout(world::request_of("other", call)).await.unwrap();
+    assert_eq!(rollout.into_inner().rollout.unwrap().edges_serving, 0);
+    let call = v1::GetReadinessRequest { name: name() };
+    let readiness = world.api.get_readiness(world::request_of("other", call)).await.unwrap();
+    let checks = readiness.into_inner().readiness.unwrap().checks;
+    for id in ["claim_proven", "edges_current", "fetched"] {
+        let check = checks.iter().find(|check| check.id == id).unwrap();
+        assert_ne!(check.status(), v1::CheckStatus::Met, "{id}: {}", check.evidence);
+    }
+}
+
+#[tokio::test]
+async fn records_that_nobody_could_confirm_are_no_ground_to_promote() {
+    let world = World::hosted().await;
+    world.peers.fail_looks();
+    let refused = told(&world.promote().await.unwrap_err());
+    assert_eq!(refused.reason, "NOT_READY");
+    assert!(refused.message.contains("txt_live"), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn a_new_mailbox_reaches_every_domains_records() {
+    use wire::control::region_service_server::RegionService;
+    let world = World::hosted().await;
+    assert_eq!(world.records().await.reports_uri, "");
+    let call = v1::UpdateRegionRequest {
+        id: "eu-1".to_owned(),
+        reports: Some("tlsrpt@reports.example.net".to_owned()),
+        ..Default::default()
+    };
+    world.api.update_region(request(call)).await.unwrap();
+    let records = world.records_when(|records| !records.reports_uri.is_empty()).await;
+    let wanted = format!("mailto:tlsrpt+{}@reports.example.net", records.nonce);
+    assert_eq!(records.reports_uri, wanted);
+
+    // A start with a configuration that leaves it out leaves it as it was set.
+    let world = world.restart_with_an_empty_bus().await;
+    assert_eq!(world.records().await.reports_uri, wanted);
+}
+
+#[tokio::test]
+async fn an_edge_that_is_ahead_of_our_feed_proves_nothing() {
+    let world = World::hosted().await;
+    let before = world.policy().await.policy_id;
+    world.promote().await.unwrap();
+    world.position_above(world.acknowledged()).await;
+    world.edge("a", 4711, 7).await;
+    world.settle().await;
+    assert_eq!(world.policy().await.policy_id, before);
+}
+
+#[tokio::test]
 async fn another_workspaces_domain_looks_like_none() {
     let world = World::hosted().await;
     let call = v1::GetDomainRequest { name: name() };

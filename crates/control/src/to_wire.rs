@@ -110,8 +110,12 @@ fn waiting_for(row: &ClaimRow, region: Option<&Region>, stops_at: Option<Timesta
     }
     if claim.stopping_since().is_some() {
         let record = claim.domain.record_name();
+        let announced = row.announced.as_ref().map(|announced| announced.version.revision);
         return match stops_at {
             Some(at) => format!("the policy with mode none is served until {at}"),
+            None if announced != claim.revision() => {
+                "all edges to serve the policy with mode none".to_owned()
+            }
             None => format!("publish the new id at {record}, or remove that record"),
         };
     }

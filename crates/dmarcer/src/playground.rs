@@ -137,9 +137,9 @@ fn config(folder: &Folder, places: &Places) -> Config {
     });
     config.region = vec![control::RegionConfig {
         id: REGION.to_owned(),
-        name: "Playground".to_owned(),
+        name: Some("Playground".to_owned()),
         host: REGION_HOST.to_owned(),
-        reports: format!("tls-reports@{REGION_HOST}"),
+        reports: Some(format!("tls-reports@{REGION_HOST}")),
     }];
     config
 }

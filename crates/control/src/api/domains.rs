@@ -71,6 +71,9 @@ impl DomainService for Api {
     ) -> Result<Response<v1::ConvertDomainResponse>, Status> {
         let caller = caller_with(&request, Role::DomainManager)?;
         let request = request.into_inner();
+        if request.kind() == v1::DomainKind::Unspecified {
+            return Err(wire::status::invalid("kind", "say standard or parked"));
+        }
         let kind = to_wire::kind_from(request.kind());
         let target = target(caller, &request.name)?;
         let convert = |claim: &Claim, _| claim.convert(kind).map(Some);

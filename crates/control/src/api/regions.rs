@@ -2,12 +2,12 @@
 
 use hosting::{Domain, Refusal, RegionId};
 use service::caller::{Role, caller_with};
+use store::{StoreError, Write};
 use tonic::{Request, Response, Status};
 use wire::control::region_service_server::RegionService;
 use wire::{Message, bus, control as v1, status};
 
-use super::{Api, broken, page_size, refused, told};
-use crate::change::ChangeError;
+use super::{Api, broken, page_size, refused};
 use crate::config::RegionConfig;
 use crate::sql::{Document, Edge, Region};
 use crate::{Core, StartError, to_wire};
@@ -16,6 +16,9 @@ use crate::{Core, StartError, to_wire};
 const BUCKET: &str = "regions";
 /// Bytes of a raw X25519 public key.
 const SEALING_KEY_BYTES: usize = 32;
+/// With `+` and a nonce of 32 it makes the 64 bytes that a local part can have (RFC 5321 section
+/// 4.5.3.1.1).
+const MAX_LOCAL_PART_BYTES: usize = 31;
 /// For people; longer names break their tables.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -47,8 +50,7 @@ impl RegionService for Api {
             disabled: false,
             created_at: self.core.clock.now(),
         };
-        let existing = Region::find(self.core.domains.store().read(), &region.id).await;
-        if existing.map_err(|e| broken(&e))?.is_some() {
+        if !add(&self.core, &region).await.map_err(|e| broken(&e))? {
             let why = format!("there is a region {} already: choose another id", region.id);
             return Err(status::with_reason(
                 tonic::Code::AlreadyExists,
@@ -57,7 +59,6 @@ impl RegionService for Api {
                 [("region".to_owned(), region.id.to_string())].into(),
             ));
         }
-        put(&self.core, &region).await.map_err(told)?;
         Ok(Response::new(v1::AddRegionResponse { region: Some(self.shown(&region).await?) }))
     }
 
@@ -98,14 +99,14 @@ impl RegionService for Api {
     ) -> Result<Response<v1::UpdateRegionResponse>, Status> {
         caller_with(&request, Role::PlatformAdmin)?;
         let request = request.into_inner();
-        let mut region = self.region(&request.id).await?;
-        if let Some(wanted) = &request.name {
-            region.name = name(wanted, &region.id)?;
-        }
-        if let Some(mailbox) = &request.reports {
-            region.reports = reports(mailbox)?;
-        }
-        put(&self.core, &region).await.map_err(told)?;
+        let id = self.region(&request.id).await?.id;
+        let name = request.name.map(|wanted| name(&wanted, &id)).transpose()?;
+        let reports = request.reports.map(|mailbox| reports(&mailbox)).transpose()?;
+        let region = self.change_region(&id, |region| {
+            region.name = name.unwrap_or(region.name.clone());
+            region.reports = reports.unwrap_or(region.reports.clone());
+        });
+        let region = region.await?;
         Ok(Response::new(v1::UpdateRegionResponse { region: Some(self.shown(&region).await?) }))
     }
 
@@ -114,9 +115,8 @@ impl RegionService for Api {
         request: Request<v1::DisableRegionRequest>,
     ) -> Result<Response<v1::DisableRegionResponse>, Status> {
         caller_with(&request, Role::PlatformAdmin)?;
-        let mut region = self.region(&request.into_inner().id).await?;
-        region.disabled = true;
-        put(&self.core, &region).await.map_err(told)?;
+        let id = self.region(&request.into_inner().id).await?.id;
+        let region = self.change_region(&id, |region| region.disabled = true).await?;
         Ok(Response::new(v1::DisableRegionResponse { region: Some(self.shown(&region).await?) }))
     }
 }
@@ -127,6 +127,15 @@ impl Api {
         let found = Region::find(self.core.domains.store().read(), &id).await;
         let found = found.map_err(|e| broken(&e))?;
         found.ok_or_else(|| refused(Refusal::RegionNotFound { region: id }))
+    }
+
+    async fn change_region(
+        &self,
+        id: &RegionId,
+        edit: impl FnOnce(&mut Region) + Send,
+    ) -> Result<Region, Status> {
+        let changed = change(&self.core, id, edit).await.map_err(|e| broken(&e))?;
+        changed.ok_or_else(|| refused(Refusal::RegionNotFound { region: id.clone() }))
     }
 
     async fn shown(&self, region: &Region) -> Result<v1::Region, Status> {
@@ -150,10 +159,10 @@ pub(crate) async fn ensure_configured(
         let id: RegionId =
             config.id.parse().map_err(|why: hosting::InvalidName| wrong(why.to_string()))?;
         let host = host(&config.host).map_err(said)?;
-        let name = name(&config.name, &id).map_err(said)?;
-        let reports = reports(&config.reports).map_err(said)?;
-        let existing = Region::find(core.domains.store().read(), &id).await?;
-        let region = match existing {
+        let name = config.name.as_deref().map(|n| name(n, &id)).transpose().map_err(said)?;
+        let mailbox = config.reports.as_deref().map(reports).transpose().map_err(said)?;
+        let sealing_key = (core.region_keys)(&id);
+        match Region::find(core.domains.store().read(), &id).await? {
             Some(region) if region.host != host => {
                 let was = &region.host;
                 return Err(wrong(format!(
@@ -161,36 +170,76 @@ pub(crate) async fn ensure_configured(
                      {host} as a new region"
                 )));
             }
-            Some(region) => Region {
-                name,
-                reports,
-                sealing_key: (core.region_keys)(&id).unwrap_or(region.sealing_key.clone()),
-                ..region
-            },
-            None => Region {
-                sealing_key: (core.region_keys)(&id).ok_or_else(|| {
-                    wrong("no edge of this process serves it, so it has no sealing key".to_owned())
-                })?,
-                id,
-                name,
-                host,
-                reports,
-                disabled: false,
-                created_at: core.clock.now(),
-            },
-        };
-        put(core, &region).await.map_err(|error| match error {
-            ChangeError::Store(fault) => StartError::Store(fault),
-            ChangeError::Refused(refusal) => wrong(refusal.to_string()),
-        })?;
+            Some(_) => {
+                // What the file leaves out stays as `dmarcer region set` has set it.
+                change(core, &id, |region| {
+                    region.name = name.unwrap_or(region.name.clone());
+                    region.reports = mailbox.unwrap_or(region.reports.clone());
+                    region.sealing_key = sealing_key.unwrap_or(region.sealing_key.clone());
+                })
+                .await?;
+            }
+            None => {
+                let region = Region {
+                    sealing_key: sealing_key.ok_or_else(|| {
+                        wrong("no edge of this process serves it: it has no sealing key".to_owned())
+                    })?,
+                    name: name.unwrap_or_else(|| id.to_string()),
+                    id,
+                    host,
+                    reports: mailbox.unwrap_or_default(),
+                    disabled: false,
+                    created_at: core.clock.now(),
+                };
+                add(core, &region).await?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Stores a region, with its document and what follows from its mailbox.
-async fn put(core: &Core, region: &Region) -> Result<(), ChangeError> {
+/// Stores a new region with its document; false where there is one of that id already.
+async fn add(core: &Core, region: &Region) -> Result<bool, StoreError> {
     let mut write = core.domains.store().write().await?;
-    region.put(&mut write).await?;
+    match region.insert(&mut write).await {
+        Err(fault) if fault.is_unique_violation() => return Ok(false),
+        inserted => inserted?,
+    }
+    write_document(&mut write, region).await?;
+    write.commit().await?;
+    core.signals.publish.wake();
+    Ok(true)
+}
+
+/// Changes a region; none where there is none of that id. What follows for its domains from a new
+/// mailbox is written bit by bit afterwards.
+async fn change(
+    core: &Core,
+    id: &RegionId,
+    edit: impl FnOnce(&mut Region) + Send,
+) -> Result<Option<Region>, StoreError> {
+    let store = core.domains.store();
+    let mut write = store.write().await?;
+    let Some(before) = Region::to_change(&mut write, id, store.for_update()).await? else {
+        return Ok(None);
+    };
+    let mut region = before.clone();
+    edit(&mut region);
+    if region == before {
+        return Ok(Some(region));
+    }
+    region.update(&mut write).await?;
+    if region.reports != before.reports {
+        region.begin_rewriting(&mut write).await?;
+    }
+    write_document(&mut write, &region).await?;
+    write.commit().await?;
+    core.signals.publish.wake();
+    core.signals.rewrite.wake();
+    Ok(Some(region))
+}
+
+async fn write_document(write: &mut Write, region: &Region) -> Result<(), StoreError> {
     let document = bus::RegionDocument {
         region_id: region.id.to_string(),
         host: region.host.clone(),
@@ -198,11 +247,8 @@ async fn put(core: &Core, region: &Region) -> Result<(), ChangeError> {
         reports_mailbox: region.reports.clone(),
         disabled: region.disabled,
     };
-    Document::put(&mut write, BUCKET, region.id.as_str(), Some(&document.encode_to_vec())).await?;
-    core.domains.rewrite_records(&mut write, &region.id).await?;
-    write.commit().await?;
-    core.signals.publish.wake();
-    Ok(())
+    let payload = document.encode_to_vec();
+    Document::put(write, BUCKET, region.id.as_str(), Some(&payload)).await
 }
 
 fn name(wanted: &str, id: &RegionId) -> Result<String, Status> {
@@ -235,7 +281,7 @@ fn reports(mailbox: &str) -> Result<String, Status> {
     let (local, host) = mailbox.rsplit_once('@').ok_or_else(wrong)?;
     // The detail after `+` is ours, and what a URI would have to escape is refused.
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if local.is_empty() || local.len() > 40 || !local.chars().all(plain) {
+    if local.is_empty() || local.len() > MAX_LOCAL_PART_BYTES || !local.chars().all(plain) {
         return Err(wrong());
     }
     let host = Domain::parse(host).map_err(|_| wrong())?;

@@ -144,10 +144,14 @@ impl ClaimRow {
         condition: Waiting,
     ) -> Result<Vec<ClaimId>, StoreError> {
         let sql = match condition {
-            Waiting::ForAnnouncement => {
+            Waiting::ForFirstId => {
                 "SELECT id FROM claims WHERE removed_at IS NULL AND region IS NOT NULL
-                 AND proven_at IS NOT NULL
-                 AND (announced_revision IS NULL OR announced_revision < revision)
+                 AND proven_at IS NOT NULL AND announced_revision IS NULL
+                 ORDER BY id"
+            }
+            Waiting::ForNextId => {
+                "SELECT id FROM claims WHERE removed_at IS NULL AND region IS NOT NULL
+                 AND proven_at IS NOT NULL AND announced_revision < revision
                  ORDER BY id"
             }
             Waiting::ForEndOfStop => {
@@ -159,13 +163,19 @@ impl ClaimRow {
         rows.iter().map(|row| parsed(row, "claims", "id")).collect()
     }
 
-    /// Ids of a region's claims.
+    /// Ids of a region's claims, in their order, after one of them.
     pub(crate) async fn ids_in_region(
         write: &mut Write,
         region: &hosting::RegionId,
+        after: &str,
+        at_most: i64,
     ) -> Result<Vec<ClaimId>, StoreError> {
-        let rows = query("SELECT id FROM claims WHERE removed_at IS NULL AND region = $1")
+        let sql = "SELECT id FROM claims WHERE removed_at IS NULL AND region = $1 AND id > $2
+                   ORDER BY id LIMIT $3";
+        let rows = query(sql)
             .bind(region.as_str())
+            .bind(after)
+            .bind(at_most)
             .fetch_all(&mut **write)
             .await?;
         rows.iter().map(|row| parsed(row, "claims", "id")).collect()
@@ -238,8 +248,10 @@ impl ClaimRow {
 /// What a claim waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// Its newest id has not been announced.
-    ForAnnouncement,
+    /// None of its ids has been announced yet.
+    ForFirstId,
+    /// Its newest id has not been announced, one before has.
+    ForNextId,
     /// It is stopping.
     ForEndOfStop,
 }
@@ -317,5 +329,5 @@ impl Bare {
 
 fn domain(row: &AnyRow) -> Result<Domain, StoreError> {
     let text: String = row.try_get("domain")?;
-    Domain::parse(&text).map_err(|_| corrupt("claims", "domain", text))
+    Domain::stored(&text).map_err(|_| corrupt("claims", "domain", text))
 }

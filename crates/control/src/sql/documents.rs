@@ -28,6 +28,11 @@ pub(crate) struct Feed {
 }
 
 impl Document {
+    /// Whether it is on the bus, and no tombstone.
+    pub(crate) fn is_served(&self) -> bool {
+        self.published && self.payload.is_some()
+    }
+
     /// Replaces a key's document, in the transaction that makes the change. A document that says
     /// the same as before is not a new one.
     pub(crate) async fn put(

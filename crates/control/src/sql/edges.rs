@@ -45,22 +45,23 @@ impl Edge {
 
     /// Whether it durably serves the document that has this place in the policies' feed.
     pub(crate) fn serves_policy(&self, domain: &str, position: u64) -> bool {
-        let refused = self.refused.iter().any(|refused| {
-            refused.key == domain
-                && refused.bucket.starts_with("policies-")
-                && refused.position >= position
-        });
+        let refused = self.has_refused("policies-", domain, position);
         position > 0 && self.policies_position >= position && !refused
     }
 
     /// Whether it has the certificate that has this place in the certificates' feed.
     pub(crate) fn serves_certificate(&self, domain: &str, position: u64) -> bool {
-        let refused = self.refused.iter().any(|refused| {
-            refused.key == domain
-                && refused.bucket.starts_with("certificates-")
-                && refused.position >= position
-        });
+        let refused = self.has_refused("certificates-", domain, position);
         position > 0 && self.certificates_position >= position && !refused
+    }
+
+    /// Position 0: it could not read which one it refused, so it may be any.
+    fn has_refused(&self, buckets: &str, domain: &str, position: u64) -> bool {
+        self.refused.iter().any(|refused| {
+            refused.key == domain
+                && refused.bucket.starts_with(buckets)
+                && (refused.position >= position || refused.position == 0)
+        })
     }
 
     pub(crate) async fn all<'e>(executor: impl AnyExecutor<'e>) -> Result<Vec<Edge>, StoreError> {

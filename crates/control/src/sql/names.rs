@@ -4,7 +4,7 @@ use hosting::{ClaimId, Domain, Revision};
 use store::sqlx::{AnyPool, query, query_scalar};
 use store::{StoreError, Write};
 
-use super::{ClaimRow, number};
+use super::ClaimRow;
 
 impl ClaimRow {
     /// Makes sure that the name has a row, which it then has for ever.
@@ -71,25 +71,6 @@ impl ClaimRow {
             .bind(owner.map(ClaimId::as_str))
             .execute(&mut **write)
             .await?;
-        Ok(())
-    }
-
-    /// Notes that an edge has served a version, unless a later time is known.
-    pub(crate) async fn note_served(
-        write: &mut Write,
-        domain: &str,
-        revision: u64,
-        at_millis: i64,
-    ) -> Result<(), StoreError> {
-        query(
-            "UPDATE versions SET last_served_at = $3 WHERE domain = $1 AND revision = $2
-             AND (last_served_at IS NULL OR last_served_at < $3)",
-        )
-        .bind(domain)
-        .bind(number(revision))
-        .bind(at_millis)
-        .execute(&mut **write)
-        .await?;
         Ok(())
     }
 }

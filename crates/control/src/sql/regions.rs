@@ -1,9 +1,9 @@
 //! Table `regions`.
 
-use hosting::RegionId;
+use hosting::{ClaimId, RegionId};
 use jiff::Timestamp;
 use store::sqlx::any::AnyRow;
-use store::sqlx::{AnyExecutor, Row, query, query_scalar};
+use store::sqlx::{AnyExecutor, AssertSqlSafe, Row, query, query_scalar};
 use store::{StoreError, Write};
 
 use super::{instant, millis, parsed};
@@ -47,13 +47,21 @@ impl Region {
         Ok(query_scalar(sql).bind(id.as_str()).fetch_one(executor).await?)
     }
 
-    /// Writes the region; its host and its birth stay what they were at first.
-    pub(crate) async fn put(&self, write: &mut Write) -> Result<(), StoreError> {
+    /// A region to change: nobody else changes it before this transaction ends.
+    pub(crate) async fn to_change(
+        write: &mut Write,
+        id: &RegionId,
+        for_update: &'static str,
+    ) -> Result<Option<Region>, StoreError> {
+        let sql = format!("SELECT * FROM regions WHERE id = $1{for_update}");
+        let row = query(AssertSqlSafe(sql)).bind(id.as_str()).fetch_optional(&mut **write).await?;
+        row.as_ref().map(Region::from_row).transpose()
+    }
+
+    pub(crate) async fn insert(&self, write: &mut Write) -> Result<(), StoreError> {
         query(
             "INSERT INTO regions (id, name, host, reports, sealing_key, disabled, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
-             ON CONFLICT (id) DO UPDATE SET name = $2, reports = $4, sealing_key = $5,
-                 disabled = $6",
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(self.id.as_str())
         .bind(&self.name)
@@ -64,6 +72,55 @@ impl Region {
         .bind(millis(self.created_at))
         .execute(&mut **write)
         .await?;
+        Ok(())
+    }
+
+    /// Writes what may change of a region: not its host, and not its birth.
+    pub(crate) async fn update(&self, write: &mut Write) -> Result<(), StoreError> {
+        query(
+            "UPDATE regions SET name = $2, reports = $3, sealing_key = $4, disabled = $5
+             WHERE id = $1",
+        )
+        .bind(self.id.as_str())
+        .bind(&self.name)
+        .bind(&self.reports)
+        .bind(&self.sealing_key)
+        .bind(i64::from(self.disabled))
+        .execute(&mut **write)
+        .await?;
+        Ok(())
+    }
+
+    /// Has the records of all the region's claims written again, from the first.
+    pub(crate) async fn begin_rewriting(&self, write: &mut Write) -> Result<(), StoreError> {
+        query("UPDATE regions SET rewriting_after = '' WHERE id = $1")
+            .bind(self.id.as_str())
+            .execute(&mut **write)
+            .await?;
+        Ok(())
+    }
+
+    /// The last claim whose records have been written again; none when none are to be.
+    pub(crate) async fn rewriting_after(
+        write: &mut Write,
+        id: &RegionId,
+    ) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT rewriting_after FROM regions WHERE id = $1";
+        let after: Option<Option<String>> =
+            query_scalar(sql).bind(id.as_str()).fetch_optional(&mut **write).await?;
+        Ok(after.flatten())
+    }
+
+    pub(crate) async fn set_rewriting_after(
+        write: &mut Write,
+        id: &RegionId,
+        after: Option<&ClaimId>,
+    ) -> Result<(), StoreError> {
+        query("UPDATE regions SET rewriting_after = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(after.map(ClaimId::as_str))
+            .execute(&mut **write)
+            .await?;
         Ok(())
     }
 

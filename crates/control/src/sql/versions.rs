@@ -85,19 +85,23 @@ impl VersionRow {
         executor: impl AnyExecutor<'e>,
         domain: &Domain,
     ) -> Result<Vec<Served>, StoreError> {
-        let rows = query("SELECT * FROM versions WHERE domain = $1 ORDER BY revision")
-            .bind(domain.as_str())
-            .fetch_all(executor)
-            .await?;
+        let rows = query(
+            "SELECT revision, mode, max_age_seconds, announced_at, announced_until, last_served_at
+             FROM versions WHERE domain = $1 AND mode <> 'none'
+             AND (announced_at IS NOT NULL OR last_served_at IS NOT NULL) ORDER BY revision",
+        )
+        .bind(domain.as_str())
+        .fetch_all(executor)
+        .await?;
         rows.iter()
             .map(|row| {
-                let row = VersionRow::from_row(row)?;
+                let until = instant_or_none(row, "announced_until")?;
                 Ok(Served {
-                    revision: row.version.revision,
-                    mode: row.version.policy.mode,
-                    max_age_seconds: row.version.policy.max_age_seconds,
-                    last_served_at: row.last_served_at,
-                    announced_until: row.announced_until.max(row.announced_at),
+                    revision: revision(row)?,
+                    mode: parsed(row, "versions", "mode")?,
+                    max_age_seconds: max_age(row)?,
+                    last_served_at: instant_or_none(row, "last_served_at")?,
+                    announced_until: until.max(instant_or_none(row, "announced_at")?),
                 })
             })
             .collect()
@@ -138,13 +142,35 @@ impl VersionRow {
         Ok(())
     }
 
+    /// Notes that an edge has served a version, unless a later time is known.
+    pub(crate) async fn note_served(
+        write: &mut Write,
+        domain: &str,
+        revision: u64,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        query(
+            "UPDATE versions SET last_served_at = $3 WHERE domain = $1 AND revision = $2
+             AND (last_served_at IS NULL OR last_served_at < $3)",
+        )
+        .bind(domain)
+        .bind(number(revision))
+        .bind(millis(at))
+        .execute(&mut **write)
+        .await?;
+        Ok(())
+    }
+
     pub(crate) async fn note_seen_in_dns(
         write: &mut Write,
         domain: &Domain,
         policy_id: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        query("UPDATE versions SET announced_until = $3 WHERE domain = $1 AND policy_id = $2")
+        // Only ever later: documents may come again, and out of order.
+        let sql = "UPDATE versions SET announced_until = $3 WHERE domain = $1 AND policy_id = $2
+                   AND (announced_until IS NULL OR announced_until < $3)";
+        query(sql)
             .bind(domain.as_str())
             .bind(policy_id)
             .bind(millis(at))
@@ -159,16 +185,13 @@ impl VersionRow {
         let bad_patterns = || corrupt("versions", "mx", patterns.clone());
         let texts: Vec<String> = serde_json::from_str(&patterns).map_err(|_| bad_patterns())?;
         let mx: Result<Vec<MxPattern>, _> = texts.iter().map(|text| text.parse()).collect();
-        let max_age = count(row, "max_age_seconds")?;
-        let revision = count(row, "revision")?;
         let policy = Policy {
             mode: parsed(row, "versions", "mode")?,
             mx: mx.map_err(|_| bad_patterns())?,
-            max_age_seconds: u32::try_from(max_age).unwrap_or(u32::MAX),
+            max_age_seconds: max_age(row)?,
         };
         let version = Version {
-            revision: Revision::new(revision)
-                .map_err(|_| corrupt("versions", "revision", revision.to_string()))?,
+            revision: revision(row)?,
             policy,
             placeholder: placeholder != 0,
             policy_id: parsed(row, "versions", "policy_id")?,
@@ -184,4 +207,13 @@ impl VersionRow {
             last_served_at: instant_or_none(row, "last_served_at")?,
         })
     }
+}
+
+fn revision(row: &AnyRow) -> Result<Revision, StoreError> {
+    let number = count(row, "revision")?;
+    Revision::new(number).map_err(|_| corrupt("versions", "revision", number.to_string()))
+}
+
+fn max_age(row: &AnyRow) -> Result<u32, StoreError> {
+    Ok(u32::try_from(count(row, "max_age_seconds")?).unwrap_or(u32::MAX))
 }

@@ -104,9 +104,9 @@ impl World {
         let shutdown = Shutdown::new();
         let region = RegionConfig {
             id: "eu-1".to_owned(),
-            name: String::new(),
+            name: None,
             host: "eu-1.region.test".to_owned(),
-            reports: String::new(),
+            reports: None,
         };
         let control = start(Parts {
             store_url: format!("sqlite://{}/control.db", folder.path().display()),
@@ -151,8 +151,42 @@ impl World {
     pub(super) async fn prove(&self) {
         let records = self.records().await;
         self.peers.answer_cname(&format!("{}.{}", records.nonce, records.region_host));
+        // A look that found no proof puts off the next.
+        self.clock.advance(jiff::SignedDuration::from_secs(5));
         self.say_proof_seen(&records.claim_id).await;
+        self.core.signals.prove.wake();
         self.policy_document_when(|_| true).await;
+    }
+
+    /// A call of another workspace, whose claim to the domain is hosted, not proven.
+    pub(super) async fn activate_elsewhere(&self, workspace: &str) {
+        let add = v1::AddDomainRequest { name: DOMAIN.to_owned(), kind: 0 };
+        self.api.add_domain(request_of(workspace, add)).await.unwrap();
+        let activate =
+            v1::ActivateHostingRequest { name: DOMAIN.to_owned(), region: String::new() };
+        self.api.activate_hosting(request_of(workspace, activate)).await.unwrap();
+    }
+
+    /// Another workspace's claim to the domain.
+    pub(super) async fn claim_of(&self, workspace: &str) -> crate::sql::ClaimRow {
+        let workspace = workspace.parse().unwrap();
+        let domain = hosting::Domain::parse(DOMAIN).unwrap();
+        let pool = self.core.domains.store().read();
+        crate::sql::ClaimRow::find(pool, &workspace, &domain).await.unwrap().unwrap()
+    }
+
+    /// The zone shows the claim of a workspace, on two looks that are minutes apart.
+    pub(super) async fn move_to(&self, workspace: &str) {
+        let claim = self.claim_of(workspace).await.claim;
+        self.peers.answer_cname(&format!("{}.eu-1.region.test", claim.nonce));
+        self.say_proof_seen(claim.id.as_str()).await;
+        let proven = || async {
+            self.clock.advance(jiff::SignedDuration::from_mins(6));
+            self.peers.look_again(self.clock.now());
+            self.core.signals.prove.wake();
+            self.claim_of(workspace).await.claim.proven_at
+        };
+        until("the name to pass on", proven).await;
     }
 
     pub(super) async fn promote(&self) -> Result<Response<v1::PromotePolicyResponse>, Status> {
@@ -234,6 +268,15 @@ impl World {
         .await;
     }
 
+    pub(super) async fn say_absent(&self) {
+        let claim = self.records().await.claim_id;
+        self.say_status(
+            &claim,
+            documents::DnsStatusDocument { txt_absent: true, ..Default::default() },
+        )
+        .await;
+    }
+
     async fn say_status(&self, claim: &str, status: documents::DnsStatusDocument) {
         let status = documents::DnsStatusDocument {
             claim_id: claim.to_owned(),
@@ -241,7 +284,8 @@ impl World {
             checked_at: Some(to_wire(self.clock.now())),
             ..status
         };
-        let place = Place { revision: 1, position: 1 };
+        let position = 1 + self.edge_documents.fetch_add(1, Ordering::SeqCst);
+        let place = Place { revision: position, position };
         let envelope = self.others.seal("dns-status", claim, place, &status);
         self.bus.put("dns-status", claim, Bytes::from(envelope)).await.unwrap();
     }
@@ -333,7 +377,8 @@ impl World {
     /// by itself.
     pub(super) async fn settle(&self) {
         let signals = &self.core.signals;
-        for signal in [&signals.publish, &signals.prove, &signals.announce, &signals.stop] {
+        let announce = [&signals.announce, &signals.announce_first];
+        for signal in [&signals.publish, &signals.prove, announce[0], announce[1], &signals.stop] {
             for _ in 0..2 {
                 let before = signal.rounds();
                 signal.wake();
@@ -369,6 +414,8 @@ struct Said {
     mx: Vec<String>,
     certificate_position: u64,
     published_id: String,
+    check_error: String,
+    observed_at: Option<Timestamp>,
 }
 
 impl Peers {
@@ -396,6 +443,10 @@ impl Peers {
         self.said.lock().unwrap().cname = target.to_owned();
     }
 
+    fn look_again(&self, at: Timestamp) {
+        self.said.lock().unwrap().observed_at = Some(at);
+    }
+
     pub(super) fn issue(&self, position: u64) {
         self.said.lock().unwrap().certificate_position = position;
     }
@@ -406,6 +457,10 @@ impl Peers {
 
     pub(super) fn uncover_mx(&self) {
         self.said.lock().unwrap().mx.push("mx2.example.net".to_owned());
+    }
+
+    pub(super) fn fail_looks(&self) {
+        self.said.lock().unwrap().check_error = "no name server answers".to_owned();
     }
 
     pub(super) fn fail_all(&self) {
@@ -430,6 +485,7 @@ impl Peers {
                     false => dns::RecordStatus::NotPublished.into(),
                 },
                 checked_at: Some(to_wire(Timestamp::now())),
+                check_error: said.check_error.clone(),
                 ..Default::default()
             })
             .to_vec()
@@ -482,7 +538,7 @@ impl dns::record_service_server::RecordService for Peers {
                 cname_target: said.cname.clone(),
                 ..Default::default()
             }],
-            observed_at: Some(to_wire(Timestamp::now())),
+            observed_at: Some(to_wire(said.observed_at.unwrap_or_else(Timestamp::now))),
             ..Default::default()
         })
     }
