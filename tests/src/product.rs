@@ -9,10 +9,6 @@ use serde_json::Value;
 use crate::process::Daemon;
 use crate::{Failure, Internet, Outcome, World};
 
-/// The admin token of every installation under test.
-const TOKEN: &str = "journey-admin-token";
-const SERVER: &str = "http://127.0.0.1:7443";
-
 /// One installation in region eu-1, on the addresses that the wildcard of the region leads to.
 pub struct Product {
     config: PathBuf,
@@ -21,26 +17,19 @@ pub struct Product {
 }
 
 impl Product {
+    /// The admin token of every installation under test.
+    pub const TOKEN: &str = "journey-admin-token";
+    /// Where it answers gRPC.
+    pub const SERVER: &str = "http://127.0.0.1:7443";
+
     /// Starts it and waits until it answers.
     ///
     /// # Errors
     ///
     /// When it ends, or does not answer in time: with the end of its log.
     pub fn start(world: &World, internet: &Internet) -> Outcome<Self> {
-        let data = world.directory("data")?;
-        let logs = world.directory("product")?;
-        let config = logs.join("dmarcer.toml");
-        let text = format!(
-            r#"data_dir = "{data}"
-
-[control]
-listen = "127.0.0.1:7443"
-admin_token = "{TOKEN}"
-
-[dns]
-resolvers = ["127.0.0.1:53"]
-
-[issuer]
+        let rest = format!(
+            r#"[issuer]
 directory = "{directory}"
 ca_file = "{ca_file}"
 
@@ -54,9 +43,38 @@ id = "eu-1"
 name = "Europe"
 host = "eu-1.region.test"
 "#,
-            data = data.display(),
             directory = internet.authority.directory(),
             ca_file = internet.authority.ca_file().display(),
+        );
+        Self::start_with(world, &rest)
+    }
+
+    /// Starts one that has no DNS and no CA, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Product::start`].
+    pub fn start_alone(world: &World) -> Outcome<Self> {
+        Self::start_with(world, "[issuer]\nkind = \"local\"\n")
+    }
+
+    fn start_with(world: &World, rest: &str) -> Outcome<Self> {
+        let data = world.directory("data")?;
+        let logs = world.directory("product")?;
+        let config = logs.join("dmarcer.toml");
+        let text = format!(
+            r#"data_dir = "{data}"
+
+[control]
+listen = "127.0.0.1:7443"
+admin_token = "{token}"
+
+[dns]
+resolvers = ["127.0.0.1:53"]
+
+{rest}"#,
+            data = data.display(),
+            token = Self::TOKEN,
         );
         fs::write(&config, text)?;
         let mut product = Self { config, logs, running: None };
@@ -127,8 +145,8 @@ host = "eu-1.region.test"
         command
             .args(arguments)
             .args(["-o", "json"])
-            .env("DMARCER_SERVER", SERVER)
-            .env("DMARCER_TOKEN", TOKEN);
+            .env("DMARCER_SERVER", Self::SERVER)
+            .env("DMARCER_TOKEN", Self::TOKEN);
         Ok(command)
     }
 
