@@ -39,11 +39,11 @@ impl Spread {
 /// Announces the ids of changes for ever. They, an emergency's above all, wait for no other service.
 pub(crate) async fn next_ids(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        core.signals.announce.wait(AT_LEAST_EVERY).await;
         for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForNextId).await? {
             let announced = announce_next(&core, &id).await;
             log_and_go_on(&id, announced);
         }
+        core.signals.announce.wait(AT_LEAST_EVERY).await;
     }
 }
 
@@ -51,11 +51,11 @@ pub(crate) async fn next_ids(core: Arc<Core>) -> Result<(), Fault> {
 /// they are told of it once a certificate is served, too.
 pub(crate) async fn first_ids(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        core.signals.announce_first.wait(AT_LEAST_EVERY).await;
         for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForFirstId).await? {
             let announced = announce_first(&core, &id).await;
             log_and_go_on(&id, announced);
         }
+        core.signals.announce_first.wait(AT_LEAST_EVERY).await;
     }
 }
 

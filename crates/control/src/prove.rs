@@ -89,7 +89,6 @@ impl Candidates {
 /// Proves for ever.
 pub(crate) async fn prove(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        core.signals.prove.wait(AT_LEAST_EVERY).await;
         let mut looks = JoinSet::new();
         for id in core.proofs.take_due(core.clock.now()) {
             if looks.len() >= AT_ONCE {
@@ -102,6 +101,7 @@ pub(crate) async fn prove(core: Arc<Core>) -> Result<(), Fault> {
             });
         }
         while looks.join_next().await.is_some() {}
+        core.signals.prove.wait(AT_LEAST_EVERY).await;
     }
 }
 

@@ -25,7 +25,6 @@ const BATCH: i64 = 256;
 /// Publishes for ever.
 pub(crate) async fn publish(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        core.signals.publish.wait(AT_LEAST_EVERY).await;
         // A batch of each feed at a time: a change to one policy does not wait until a long feed of
         // another bucket has been emptied.
         let mut more = true;
@@ -35,6 +34,7 @@ pub(crate) async fn publish(core: Arc<Core>) -> Result<(), Fault> {
                 more |= publish_some(&core, &feed).await?;
             }
         }
+        core.signals.publish.wait(AT_LEAST_EVERY).await;
     }
 }
 

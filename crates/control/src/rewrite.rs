@@ -19,9 +19,9 @@ const BATCH: i64 = 50;
 /// Writes records again for ever.
 pub(crate) async fn records(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        core.signals.rewrite.wait(AT_LEAST_EVERY).await;
         for region in Region::all(core.domains.store().read()).await? {
             while core.domains.rewrite_some_records(&region.id, BATCH).await? {}
         }
+        core.signals.rewrite.wait(AT_LEAST_EVERY).await;
     }
 }

@@ -17,11 +17,11 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// Ends stops for ever.
 pub(crate) async fn stop(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        core.signals.stop.wait(AT_LEAST_EVERY).await;
         for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForEndOfStop).await? {
             let ended = end_if_due(&core, &id).await;
             log_and_go_on(&id, ended);
         }
+        core.signals.stop.wait(AT_LEAST_EVERY).await;
     }
 }
 

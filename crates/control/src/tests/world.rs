@@ -21,6 +21,7 @@ use wire::envelope::{Place, Root, Signer, Trust, new_key};
 use wire::time::to_wire;
 use wire::{bus as documents, control as v1, dns, intake, issuer};
 
+use super::flaky::FlakyBus;
 use crate::api::Api;
 use crate::{BUCKETS, Control, Core, FETCHES_CONSUMER, Parts, RegionConfig, start};
 
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) peers: Peers,
     folder: Arc<tempfile::TempDir>,
     bus: Arc<EmbeddedBus>,
+    /// What control sees of the bus.
+    pub(super) flaky: Arc<FlakyBus>,
     root: Arc<Root>,
     others: Signer,
     edge_documents: AtomicU64,
@@ -97,6 +100,7 @@ impl World {
         peers: Peers,
     ) -> World {
         let bus = EmbeddedBus::new(&[("fetches", &[FETCHES_CONSUMER])]);
+        let flaky = Arc::new(FlakyBus::over(bus.clone()));
         let signer = |name: &str, buckets: &[&str]| {
             Signer::delegated_by(&root, name, &new_key().unwrap(), buckets).unwrap()
         };
@@ -112,7 +116,7 @@ impl World {
             store_url: format!("sqlite://{}/control.db", folder.path().display()),
             regions: vec![region],
             region_keys: Arc::new(|_| Some(vec![7; 32])),
-            bus: bus.clone(),
+            bus: flaky.clone(),
             trust: Trust::pin(root.public_key()),
             signer: signer("control", BUCKETS),
             dns: call(),
@@ -132,6 +136,7 @@ impl World {
             peers,
             folder,
             bus,
+            flaky,
             others: signer("others", &["edges", "dns-status"]),
             root,
             edge_documents: AtomicU64::new(0),
@@ -451,7 +456,7 @@ impl Peers {
         self.said.lock().unwrap().certificate_position = position;
     }
 
-    fn publish_records(&self, id: &str) {
+    pub(super) fn publish_records(&self, id: &str) {
         self.said.lock().unwrap().published_id = id.to_owned();
     }
 
