@@ -60,7 +60,7 @@ pub(crate) struct Progress {
     pub(crate) generation: String,
     /// Where to go on watching.
     pub(crate) sequence: u64,
-    /// The highest position seen: everything up to it is here.
+    /// Everything up to it is here, or named among what was refused.
     pub(crate) position: u64,
 }
 

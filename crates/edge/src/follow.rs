@@ -2,8 +2,9 @@
 //!
 //! After a restart it goes on where it stopped. It begins again from the start when the bucket is
 //! in another life (see [`bus::Bus::generation`]) or when something here turned out to be damaged,
-//! and from the first document that was held back once the budget for it is renewed. Documents
-//! that are here already pass quickly, so all of these are the same code.
+//! and from the first document that was held back once the budget for it is renewed, or left aside
+//! without a name once there is room for it. Documents that are here already pass quickly, so all
+//! of these are the same code.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,7 +136,7 @@ impl Follower {
         let last = *self.again.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = wanted && last[at].is_none_or(|last| last.elapsed() >= FROM_START_EVERY);
         let (taker, bucket) = (self.taker.clone(), self.bucket);
-        Ok(due || spawn_blocking(move || taker.may_retry_held(bucket)).await?)
+        Ok(due || spawn_blocking(move || taker.may_retry(bucket)).await?)
     }
 
     async fn begin(&self, generation: String, from_start: bool) -> Result<u64, Fault> {

@@ -168,6 +168,7 @@ pub async fn start(parts: Parts) -> Result<Edge, StartError> {
             trust,
             signer: Arc::new(signer),
             taker: taker.clone(),
+            again: again.clone(),
             started_at: clock.now(),
             clock,
         },

@@ -4,11 +4,13 @@
 //! the position goes past it, and the report of this edge names it until a good one takes its place.
 
 mod check;
+mod state;
 pub(crate) use check::is_base64url;
+pub(crate) use state::Told;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,25 +21,19 @@ use service::sealed::Kek;
 use service::supervise::Signal;
 use tracing::{info, warn};
 use wire::envelope::{Opened, Trust};
-use wire::{Message, bus as document};
 use zeroize::Zeroizing;
 
-use crate::bucket::{Bucket, Progress};
-use crate::budget::{Budget, Loss};
+use crate::bucket::Bucket;
+use crate::budget::Loss;
 use crate::sites::{Sites, certified};
 use crate::store::record::{Record, short_digest};
 use crate::store::{Change, Store, StoreError, Table};
-
-/// Refused documents that are remembered, as many as an edge's report may carry.
-const MAX_REFUSED: usize = 100;
+use state::State;
 
 /// What a note is about: the store had to be set aside or made anew.
 pub(crate) const STORE: &str = "store";
 /// What a note is about: nothing can be written.
 pub(crate) const DISK: &str = "disk";
-
-const BUDGET: &str = "budget";
-const REFUSED: &str = "refused";
 
 /// What it takes to take documents.
 pub(crate) struct Taker {
@@ -55,28 +51,6 @@ pub(crate) struct Taker {
     state: Mutex<State>,
     /// The part of it that is told, under a lock that no commit holds.
     told: Mutex<Told>,
-}
-
-#[derive(Clone, Default)]
-struct State {
-    progress: [Progress; 3],
-    /// The first document of each bucket that was held back since following began: a restart has
-    /// to come by there again.
-    held_from: [Option<u64>; 3],
-    budget: Budget,
-    refused: VecDeque<document::RefusedDocument>,
-    domains: u64,
-}
-
-/// What this edge tells of itself.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Told {
-    /// Positions, by [`Bucket::index`].
-    pub(crate) positions: [u64; 3],
-    /// Policies that are here.
-    pub(crate) domains: u64,
-    /// Newest first.
-    pub(crate) refused: Vec<document::RefusedDocument>,
 }
 
 /// What is here under a key.
@@ -142,10 +116,11 @@ impl Taker {
     /// Where to begin following a bucket that is in this life.
     pub(crate) fn begin(&self, bucket: Bucket, generation: String, from_start: bool) -> u64 {
         let mut state = self.state();
-        let held_from = state.held_from[bucket.index()].take();
+        let again_from = state.again_from(bucket);
+        (state.held_from[bucket.index()], state.unlisted[bucket.index()]) = (None, None);
         let progress = &mut state.progress[bucket.index()];
-        if let Some(held) = held_from {
-            progress.sequence = progress.sequence.min(held - 1);
+        if let Some(first) = again_from {
+            progress.sequence = progress.sequence.min(first - 1);
         }
         if progress.generation != generation || from_start {
             progress.generation = generation;
@@ -166,21 +141,21 @@ impl Taker {
         self.note(STORE, "the store was damaged and has been made anew from what could be read");
     }
 
-    /// Whether something was held back that the budget of a new hour allows.
-    pub(crate) fn may_retry_held(&self, bucket: Bucket) -> bool {
+    /// Whether something was held back that the budget of a new hour allows, or left aside that
+    /// can be named by now.
+    pub(crate) fn may_retry(&self, bucket: Bucket) -> bool {
         let state = self.state();
         let mut budget = state.budget.clone();
         budget.renew(self.clock.now());
-        state.held_from[bucket.index()].is_some() && budget != state.budget
+        let renewed = state.held_from[bucket.index()].is_some() && budget != state.budget;
+        renewed || state.may_list_unlisted(bucket)
     }
 
     /// Tells of trouble of the edge itself, beside the refused documents: [`STORE`] until the next
     /// start, [`DISK`] until the next commit.
     pub(crate) fn note(&self, about: &str, trouble: &str) {
         let mut state = self.state();
-        let (key, reason) = (about.to_owned(), trouble.to_owned());
-        let bucket = String::new();
-        state.remember(document::RefusedDocument { bucket, key, position: 0, reason });
+        state.note(about, trouble);
         *self.told.lock().unwrap_or_else(PoisonError::into_inner) = state.told();
         self.report.wake();
     }
@@ -194,6 +169,7 @@ impl Taker {
         let mut state = self.state();
         let mut next = state.clone();
         next.budget.renew(self.clock.now());
+        let name = bucket.name(&self.region);
         let mut changes = vec![];
         let mut changed: HashMap<&str, Existing> = HashMap::new();
 
@@ -206,26 +182,23 @@ impl Taker {
                 Verdict::Take { position, changes: more, now } => {
                     changes.extend(more);
                     changed.insert(&entry.key, now);
-                    next.passed(bucket, entry, position);
-                    next.forgive(&bucket.name(&self.region), &entry.key);
+                    next.settled(bucket, &name, entry, position);
                 }
-                Verdict::Known { position } => next.passed(bucket, entry, position),
+                Verdict::Known { position } => next.settled(bucket, &name, entry, position),
                 Verdict::Refuse { position, why } => {
-                    warn!(bucket = bucket.name(&self.region), key = entry.key, why, "refused");
-                    next.passed(bucket, entry, position);
-                    next.remember(self.refused(bucket, entry, position, why));
+                    warn!(bucket = name, key = entry.key, why, "refused");
+                    next.left_aside(bucket, &name, entry, position, why);
                 }
                 Verdict::Hold { position, why } => {
-                    warn!(bucket = bucket.name(&self.region), key = entry.key, why, "held back");
+                    warn!(bucket = name, key = entry.key, why, "held back");
                     next.held_from[bucket.index()].get_or_insert(entry.sequence);
-                    next.passed(bucket, entry, position);
-                    next.remember(self.refused(bucket, entry, position, why));
+                    next.left_aside(bucket, &name, entry, position, why);
                 }
             }
         }
 
         let taken = changed.len();
-        next.forgive("", DISK);
+        next.forget_note(DISK);
         changes.extend(next.changes(bucket));
         self.store.commit(changes)?;
         next.domains = self.store.len(Table::Policies).unwrap_or(state.domains);
@@ -235,7 +208,7 @@ impl Taker {
         *state = next;
         drop(state);
         if taken > 0 {
-            info!(bucket = bucket.name(&self.region), taken, "documents taken");
+            info!(bucket = name, taken, "documents taken");
         }
         self.report.wake();
         Ok(())
@@ -345,17 +318,6 @@ impl Taker {
         }
     }
 
-    fn refused(
-        &self,
-        bucket: Bucket,
-        entry: &Entry,
-        position: u64,
-        reason: String,
-    ) -> document::RefusedDocument {
-        let (bucket, key) = (bucket.name(&self.region), entry.key.clone());
-        document::RefusedDocument { bucket, key, position, reason }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic in `take` leaves the state of the last commit.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -405,70 +367,4 @@ fn bury(bucket: Bucket, key: &str, opened: &Opened, envelope: [u8; 16]) -> (Vec<
         Change::Put(Table::Tombstones, tombstone_key, tombstone),
     ];
     (changes, Existing::Gone(record))
-}
-
-impl State {
-    fn read(store: &dyn Store) -> State {
-        let meta = |key: &str| {
-            let bytes = store.get(Table::Meta, key).ok().flatten()?;
-            Record::open(Table::Meta, key, &bytes).ok()
-        };
-        let progress = Bucket::ALL.map(|bucket| {
-            let record = meta(&bucket.progress_key());
-            record.and_then(|record| Progress::from_record(&record)).unwrap_or_default()
-        });
-        let budget = meta(BUDGET).and_then(|record| Budget::from_record(&record));
-        let refused = meta(REFUSED)
-            .and_then(|record| document::EdgeDocument::decode(record.document.as_slice()).ok())
-            .map(|document| document.refused.into())
-            .unwrap_or_default();
-        let domains = store.len(Table::Policies).unwrap_or_default();
-        let budget = budget.unwrap_or_default();
-        State { progress, held_from: [None; 3], budget, refused, domains }
-    }
-
-    /// What goes into the same commit as the documents.
-    fn changes(&self, bucket: Bucket) -> Vec<Change> {
-        let mut progress = self.progress[bucket.index()].clone();
-        if let Some(held) = self.held_from[bucket.index()] {
-            progress.sequence = progress.sequence.min(held - 1);
-        }
-        let refused = document::EdgeDocument {
-            refused: self.refused.iter().filter(|r| !r.bucket.is_empty()).cloned().collect(),
-            ..Default::default()
-        };
-        let refused = Record { document: refused.encode_to_vec(), ..Record::default() };
-        let meta = |key: &str, record: Record| {
-            Change::Put(Table::Meta, key.to_owned(), record.seal(Table::Meta, key))
-        };
-        vec![
-            meta(&bucket.progress_key(), progress.to_record()),
-            meta(BUDGET, self.budget.to_record()),
-            meta(REFUSED, refused),
-        ]
-    }
-
-    fn passed(&mut self, bucket: Bucket, entry: &Entry, position: u64) {
-        let progress = &mut self.progress[bucket.index()];
-        progress.sequence = entry.sequence;
-        progress.position = progress.position.max(position);
-    }
-
-    fn remember(&mut self, refused: document::RefusedDocument) {
-        self.forgive(&refused.bucket, &refused.key);
-        self.refused.push_front(refused);
-        self.refused.truncate(MAX_REFUSED);
-    }
-
-    fn forgive(&mut self, bucket: &str, key: &str) {
-        self.refused.retain(|refused| refused.bucket != bucket || refused.key != key);
-    }
-
-    fn told(&self) -> Told {
-        Told {
-            positions: [0, 1, 2].map(|at| self.progress[at].position),
-            domains: self.domains,
-            refused: self.refused.iter().cloned().collect(),
-        }
-    }
 }

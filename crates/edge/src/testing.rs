@@ -221,6 +221,16 @@ impl Region {
         .await
     }
 
+    /// The revision of what the edge last told.
+    pub(crate) async fn told_revision(&self) -> u64 {
+        let trust = self.trust();
+        wait(async || {
+            let entry = self.bus.get("edges", "eu-1-a").await.unwrap()?;
+            Some(trust.open("edges", "eu-1-a", &entry.value).unwrap().place.revision)
+        })
+        .await
+    }
+
     /// Waits until a domain is served.
     pub(crate) async fn served(&self, edge: &Running, domain: &str) -> String {
         wait(async || fetch(edge.https, domain).await.ok()).await

@@ -3,9 +3,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bus::Entry;
 use jiff::SignedDuration;
+use wire::Message;
 use wire::bus::{CertificateDocument, ChallengeDocument, PolicyDocument};
 use wire::envelope::Place;
 
+use super::state::MAX_REFUSED;
 use super::*;
 use crate::follow::Again;
 use crate::store::disk::Disk;
@@ -45,9 +47,25 @@ impl Desk {
     }
 
     fn bury(&mut self, domain: &str, revision: u64) {
-        let place = Place { revision, position: revision * 10 };
+        self.bury_at(domain, Place { revision, position: revision * 10 });
+    }
+
+    fn bury_at(&mut self, domain: &str, place: Place) {
         let envelope = self.region.control.tombstone("policies-eu-1", domain, place);
         self.take(Bucket::Policies, domain, envelope);
+    }
+
+    /// A policy whose body is good or is none, at a place of its own.
+    fn take_body_at(&mut self, domain: &str, place: Place, body: Vec<u8>) {
+        let document = PolicyDocument { domain: domain.into(), body, ..Default::default() };
+        let envelope = self.region.control.seal("policies-eu-1", domain, place, &document);
+        self.take(Bucket::Policies, domain, envelope);
+    }
+
+    /// Follows again, as the follower does: gives the sequence of the first document to come.
+    fn begin(&mut self) -> u64 {
+        self.sequence = self.taker.begin(Bucket::Policies, String::new(), false);
+        self.sequence + 1
     }
 
     fn mode(&self, domain: &str) -> Option<String> {
@@ -349,13 +367,112 @@ fn a_flood_of_removals_stops_at_the_budget_and_goes_on_in_the_next_hour() {
     assert_eq!(desk.taker.begin(Bucket::Policies, String::new(), false), first_held);
 
     desk.bury(&names[100], 2);
-    assert!(!desk.taker.may_retry_held(Bucket::Policies));
+    assert!(!desk.taker.may_retry(Bucket::Policies));
     desk.region.clock.advance(SignedDuration::from_hours(1));
-    assert!(desk.taker.may_retry_held(Bucket::Policies));
+    assert!(desk.taker.may_retry(Bucket::Policies));
     for name in &names {
         desk.bury(name, 2);
     }
     assert_eq!((desk.taker.told().domains, desk.refusals().len()), (1, 0));
+}
+
+#[test]
+fn up_to_a_told_position_everything_is_here_or_named() {
+    const REMOVED: u64 = 250;
+    let mut desk = Desk::new();
+    let names: Vec<String> = (0..REMOVED).map(|nth| format!("d{nth:03}.example")).collect();
+    for name in &names {
+        desk.take_policy(name, 1, "testing");
+    }
+    let first_removal = desk.sequence + 1;
+    let last = first_removal + REMOVED;
+    for hour in 0..3 {
+        if hour > 0 {
+            desk.region.clock.advance(SignedDuration::from_hours(1));
+            assert!(desk.begin() >= first_removal, "what is here is not asked for again");
+        }
+        // Positions are as sequences, so that each document comes again at its place.
+        while desk.sequence < last {
+            let position = desk.sequence + 1;
+            match names.get((position - first_removal) as usize) {
+                Some(name) => desk.bury_at(name, Place { revision: 2, position }),
+                None => {
+                    let place = Place { revision: 1, position };
+                    desk.take_body_at("new.example", place, body("new.example", "enforce"));
+                }
+            }
+            let told = desk.taker.told();
+            for (name, position) in names.iter().zip(first_removal..=told.positions[0]) {
+                let named = told.refused.iter().any(|refused| refused.key == *name);
+                assert!(named || desk.mode(name).is_none(), "{name} at {position} in hour {hour}");
+            }
+        }
+        assert_eq!(desk.mode("new.example").as_deref(), Some("enforce"), "nobody is delayed");
+        let before = desk.taker.told();
+        desk = desk.reopen();
+        assert_eq!(desk.taker.told(), before, "a restart says nothing else");
+        desk.begin();
+        desk.sequence = last;
+    }
+    let told = desk.taker.told();
+    assert_eq!((told.domains, told.positions[0], told.refused.len()), (1, last, 0));
+}
+
+#[test]
+fn what_the_report_has_no_room_for_is_come_by_again_once_there_is_room_or_it_is_settled() {
+    let mut desk = Desk::new();
+    let full = MAX_REFUSED as u64;
+    let name = |position: u64| format!("p{position}.example");
+    for position in 1..=full + 3 {
+        desk.take_body_at(&name(position), Place { revision: 1, position }, b"<html>".to_vec());
+    }
+    assert_eq!((desk.taker.told().positions[0], desk.refusals().len() as u64), (full, full));
+    assert!(!desk.taker.may_retry(Bucket::Policies), "there is no room");
+
+    // A good one for the first that is not named, then for one that is.
+    for (mended, told) in [(full + 1, full + 1), (1, full + 2)] {
+        let place = Place { revision: 2, position: 1_000 + mended };
+        desk.take_body_at(&name(mended), place, body(&name(mended), "testing"));
+        assert!(desk.taker.told().positions[0] < told, "it stops until that came by again");
+        assert!(desk.taker.may_retry(Bucket::Policies));
+        let first = desk.begin();
+        for position in first..=full + 3 {
+            let place = Place { revision: 1, position };
+            desk.take_body_at(&name(position), place, b"<html>".to_vec());
+        }
+        assert_eq!(desk.taker.told().positions[0], told);
+        assert_eq!(desk.refusals().len() as u64, full);
+        assert!(!desk.taker.may_retry(Bucket::Policies));
+    }
+}
+
+#[test]
+fn trouble_of_the_edge_itself_always_has_room_in_the_report() {
+    let mut desk = Desk::new();
+    for nth in 0..150 {
+        desk.take(Bucket::Certificates, &format!("p{nth}.example"), vec![1]);
+    }
+    desk.taker.note(STORE, "set aside");
+    desk.taker.note(DISK, "full");
+    let told = desk.taker.told();
+    assert_eq!(told.refused.iter().filter(|refused| refused.bucket.is_empty()).count(), 2);
+    assert_eq!(told.refused.len(), 100, "as many as readers take");
+}
+
+#[test]
+fn a_refusal_is_forgiven_when_the_document_is_here_already_and_not_for_an_older_one() {
+    let mut desk = Desk::new();
+    let here = desk.region.policy("a.example", 2, &body("a.example", "testing"));
+    desk.take(Bucket::Policies, "a.example", here.clone());
+    desk.take(Bucket::Policies, "a.example", b"garbage".to_vec());
+    assert_eq!(desk.refusals().len(), 1);
+    desk.take(Bucket::Policies, "a.example", here.clone());
+    assert!(desk.refusals().is_empty());
+
+    let bad = desk.region.policy("a.example", 3, b"<html>");
+    desk.take(Bucket::Policies, "a.example", bad);
+    desk.take(Bucket::Policies, "a.example", here);
+    assert_eq!(desk.refusals().len(), 1, "the newer one is not here");
 }
 
 #[test]

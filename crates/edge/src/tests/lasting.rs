@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{Bus, BusError, Bytes, Consumer, Entry, Watch};
+use jiff::SignedDuration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::Message;
 use wire::bus::FetchBatch;
@@ -83,6 +84,29 @@ async fn a_bus_that_lost_everything_takes_nothing_away() {
     region.put_policy("example.com", 6, "testing").await;
     region.passed(60).await;
     assert!(fetch(edge.https, "example.com").await.unwrap().contains("testing"));
+}
+
+#[tokio::test]
+async fn what_is_told_counts_on_when_the_bus_or_the_store_is_lost_and_the_clock_goes_back() {
+    let mut region = Region::new();
+    let edge = region.run().await;
+    let first = region.told_revision().await;
+    edge.stop().await;
+
+    region.bus = new_bus();
+    region.clock.advance(SignedDuration::from_hours(-1));
+    let edge = region.run().await;
+    let second = region.told_revision().await;
+    assert!(second > first, "{second} after {first}");
+    edge.kill().await;
+
+    // Without a store there is the clock.
+    region.bus = new_bus();
+    std::fs::remove_file(region.path().join("store.redb")).unwrap();
+    region.clock.advance(SignedDuration::from_hours(2));
+    let edge = region.run().await;
+    assert!(region.told_revision().await > second);
+    edge.stop().await;
 }
 
 #[tokio::test]
