@@ -69,7 +69,7 @@ CREATE TABLE feed (
     bucket     TEXT   NOT NULL PRIMARY KEY,
     -- The last position given.
     position   BIGINT NOT NULL,
-    -- The life of the bucket that was last filled completely; empty before the first time.
+    -- The life of the bucket for which `published` is kept; empty before the first time.
     generation TEXT   NOT NULL
 );
 INSERT INTO feed (bucket, position, generation) VALUES ('dns-status', 0, '');

@@ -38,6 +38,8 @@ pub(crate) enum End {
     Values(Vec<Value>),
     /// The name is there, without such a record.
     NoData,
+    /// A resolver has nothing, and no SOA to show for it: it may just not have got through.
+    Bare,
     /// There is no such name.
     NoName,
     /// The last alias leads to where this server does not know more.
@@ -69,6 +71,7 @@ pub(crate) enum Reply {
     Answer(Answer),
     /// The name is in a zone of its own, on these servers.
     Referral {
+        zone: Name,
         servers: Vec<String>,
     },
 }
@@ -94,8 +97,12 @@ pub(crate) enum Failure {
     NoAddress(String),
     #[error("no zone above {0} has name servers that can be found")]
     NoZone(String),
-    #[error("the zone has {0} name server addresses, more than are asked")]
+    #[error("the zone has {0} name servers or addresses of them, more than are asked")]
     TooManyServers(usize),
+    #[error("there are more servers to ask about it than are asked in one look")]
+    TooManyQuestions,
+    #[error("{0} is an alias that leads through too many names, or in a circle")]
+    BadAlias(String),
     #[error("the servers it refers to differ")]
     ReferralsDiffer,
     #[error("DNSSEC validation fails for it: validating resolvers answer SERVFAIL")]
@@ -121,9 +128,9 @@ impl Failure {
 
 /// In which role a server was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum Role<'a> {
     /// As one of the zone's own: it has to answer with authority.
-    Authority,
+    Authority { zone: &'a Name },
     /// To find out for us.
     Resolver,
 }
@@ -132,7 +139,11 @@ pub(crate) enum Role {
 ///
 /// # Errors
 /// When it says nothing about the name.
-pub(crate) fn read(message: &Message, question: &Question, role: Role) -> Result<Reply, Failure> {
+pub(crate) fn read(
+    message: &Message,
+    question: &Question,
+    role: Role<'_>,
+) -> Result<Reply, Failure> {
     let exists = match message.metadata.response_code {
         ResponseCode::NoError => true,
         ResponseCode::NXDomain => false,
@@ -140,8 +151,8 @@ pub(crate) fn read(message: &Message, question: &Question, role: Role) -> Result
         ResponseCode::Refused => return Err(Failure::Refused),
         other => return Err(Failure::Code(other.to_string())),
     };
-    if role == Role::Authority && !message.metadata.authoritative {
-        return referral(message, question).ok_or(Failure::Lame);
+    if let (Role::Authority { zone }, false) = (role, message.metadata.authoritative) {
+        return referral(message, question, zone).ok_or(Failure::Lame);
     }
     let (at, answer) = follow(message, question);
     Ok(Reply::Answer(match answer.end {
@@ -152,9 +163,11 @@ pub(crate) fn read(message: &Message, question: &Question, role: Role) -> Result
         {
             return Err(Failure::Lame);
         }
-        // Some servers leave out the SOA of "no data"; an alias without it goes on elsewhere.
-        End::Elsewhere if answer.aliases.is_empty() || has_soa(message, &at) => {
-            Answer { end: End::NoData, ..answer }
+        End::Elsewhere if has_soa(message, &at) => Answer { end: End::NoData, ..answer },
+        // An alias without the SOA goes on elsewhere. Without an alias, some servers leave it out.
+        End::Elsewhere if answer.aliases.is_empty() => {
+            let end = if role == Role::Resolver { End::Bare } else { End::NoData };
+            Answer { end, ..answer }
         }
         _ => answer,
     }))
@@ -224,20 +237,21 @@ fn names_servers(message: &Message) -> bool {
     message.authorities.iter().any(|r| matches!(r.data, RData::NS(_)))
 }
 
-/// A referral goes down: to a zone that the name is in. One up to the root means a lame server.
-fn referral(message: &Message, question: &Question) -> Option<Reply> {
-    let downwards = |r: &&Record| !r.name.is_root() && r.name.zone_of(&question.name);
-    let servers: Vec<String> = message
-        .authorities
-        .iter()
-        .filter(downwards)
-        .filter_map(|record| match &record.data {
-            RData::NS(server) => Some(presentation(&server.0)),
-            _ => None,
-        })
-        .collect();
-    let refers = message.answers.is_empty() && !servers.is_empty();
-    refers.then_some(Reply::Referral { servers })
+/// A referral goes down: from the zone to one below it that the name is in. One sideways or up
+/// means a lame server.
+fn referral(message: &Message, question: &Question, zone: &Name) -> Option<Reply> {
+    let servers_at = |record: &Record| match &record.data {
+        RData::NS(server) => Some((record.name.clone(), presentation(&server.0))),
+        _ => None,
+    };
+    let mut servers: Vec<(Name, String)> =
+        message.authorities.iter().filter_map(servers_at).collect();
+    let below = servers.first()?.0.clone();
+    let is_down = below != *zone && zone.zone_of(&below) && below.zone_of(&question.name);
+    servers.retain(|(at, _)| *at == below);
+    let servers = servers.into_iter().map(|(_, server)| server).collect();
+    let refers = message.answers.is_empty() && is_down;
+    refers.then_some(Reply::Referral { zone: below, servers })
 }
 
 /// A name as people write it: lower case, without the final dot, and with each byte that has no

@@ -22,11 +22,11 @@ use wire::time::to_wire;
 
 use crate::check::Checks;
 use crate::expected::Expected;
+use crate::inquiry::Lookup;
 use crate::mx::{self, Mx};
 use crate::proof;
 use crate::show::show;
 use crate::sql::{self, Watched};
-use crate::zone::Lookup;
 
 /// How long control is waited for: what is stored here will do.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(1);

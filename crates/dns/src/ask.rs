@@ -12,10 +12,10 @@ use std::time::Duration;
 use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::answer::{Failure, Question};
+use crate::foreign::plain;
 
 /// A question is sent at once and after each of these; the last is how long the answer is then
 /// still waited for. Five seconds in all, as slow but working servers need.
@@ -28,9 +28,6 @@ const TCP_TIMEOUT: Duration = Duration::from_secs(3);
 /// What an answer over UDP may have: no fragments on any usual path
 /// ([DNS flag day 2020](https://www.dnsflagday.net/2020/)).
 const UDP_BYTES: u16 = 1232;
-
-/// Questions under way at the same time.
-const AT_ONCE: usize = 128;
 
 /// How many questions may go out at once after a quiet time, in seconds' worth of the rate.
 const BURST: Duration = Duration::from_millis(500);
@@ -48,7 +45,6 @@ pub(crate) enum Manner {
 
 /// Asks, at a bounded rate.
 pub(crate) struct Asker {
-    permits: Semaphore,
     between: Duration,
     next: Mutex<Instant>,
 }
@@ -57,7 +53,6 @@ impl Asker {
     /// Asks at most so often.
     pub(crate) fn new(questions_per_second: u32) -> Asker {
         Asker {
-            permits: Semaphore::new(AT_ONCE),
             between: Duration::from_secs(1) / questions_per_second.max(1),
             next: Mutex::new(Instant::now()),
         }
@@ -84,8 +79,6 @@ impl Asker {
     }
 
     async fn exchange(&self, server: SocketAddr, request: &Message) -> Result<Message, Failure> {
-        let _permit =
-            self.permits.acquire().await.map_err(|e| Failure::Unreachable(e.to_string()))?;
         sleep_until(self.turn()).await;
         let bytes = request.to_vec().map_err(|e| Failure::Malformed(e.to_string()))?;
         let answer = over_udp(server, request, &bytes).await?;
@@ -179,7 +172,8 @@ async fn over_tcp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result
 }
 
 fn parse(bytes: &[u8]) -> Result<Message, Failure> {
-    Message::from_vec(bytes).map_err(|e| Failure::Malformed(e.to_string()))
+    // The error may repeat what stands in the message.
+    Message::from_vec(bytes).map_err(|e| Failure::Malformed(plain(&e.to_string())))
 }
 
 /// Whether it is a response to this very question. An error may come without the question.

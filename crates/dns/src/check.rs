@@ -8,18 +8,17 @@ use jiff::{SignedDuration, Timestamp};
 use rand::random_range;
 use service::clock::SharedClock;
 use service::supervise::{Fault, Signal};
-use store::Store;
+use store::{Store, Write};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
-use tracing::error;
 use wire::bus;
 use wire::time::to_wire;
 
 use crate::expected::{Expected, Kind};
+use crate::inquiry::Lookup;
 use crate::judge::{Outcome, Status};
 use crate::look::{Looked, look};
-use crate::sql::{self, Row, Watched};
-use crate::zone::Lookup;
+use crate::sql::{self, Due, Row, Watched};
 
 /// Looks that many callers want are made once.
 pub(crate) struct Checks {
@@ -47,7 +46,8 @@ impl Checks {
     /// have missed what the caller has just changed.
     ///
     /// # Errors
-    /// When the database refused. That DNS did not answer is no fault but a result.
+    /// When the claim makes no sense, or the database refused. That DNS did not answer is no fault
+    /// but a result.
     pub(crate) async fn check(&self, claim_id: &str) -> Result<(), Fault> {
         let asked = Instant::now();
         let began = self.began(claim_id);
@@ -81,27 +81,36 @@ impl Checks {
 
     async fn look_and_commit(&self, claim_id: &str) -> Result<(), Fault> {
         let Some(watched) = sql::watched(&self.store, claim_id).await? else { return Ok(()) };
-        let expected = match Expected::from_document(watched.document.clone()) {
-            Ok(expected) => expected,
-            // It was read when it was taken; by an older version of us, perhaps.
-            Err(why) => {
-                error!(claim_id, %why, "a claim can't be looked at");
-                return self.put_off(claim_id, &watched).await;
-            }
-        };
+        // It was read when it was taken; by an older version of us, perhaps.
+        let expected = Expected::from_document(watched.document.clone())?;
         let looked = look(&self.lookup, &expected).await;
         self.commit(&watched, &expected, &looked).await?;
         self.publish.wake();
         Ok(())
     }
 
-    /// One claim that makes no sense must not hold up the others.
-    async fn put_off(&self, claim_id: &str, watched: &Watched) -> Result<(), Fault> {
-        let pause = self.lookup.config.next_pause(Duration::ZERO, Duration::ZERO, true);
-        let next = self.clock.now().saturating_add(jittered(pause))?;
+    /// Puts off a claim whose check failed, longer each time: it must not hold up the others.
+    ///
+    /// # Errors
+    /// When the database refused.
+    pub(crate) async fn put_off(&self, due: &Due) -> Result<(), Fault> {
+        let pause = self.lookup.config.pause_after_fault(pause(due.pause_ms));
         let mut write = self.store.write().await?;
-        sql::schedule(&mut write, claim_id, watched.revision, next, 0).await?;
+        self.schedule(&mut write, &due.claim_id, due.revision, pause).await?;
         write.commit().await?;
+        Ok(())
+    }
+
+    async fn schedule(
+        &self,
+        write: &mut Write,
+        claim_id: &str,
+        revision: u64,
+        pause: Duration,
+    ) -> Result<(), Fault> {
+        let next = self.clock.now().saturating_add(jittered(pause))?;
+        let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        sql::schedule(write, claim_id, revision, next, pause_ms).await?;
         Ok(())
     }
 
@@ -114,7 +123,9 @@ impl Checks {
         let now = self.clock.now();
         let claim_id = &expected.claim_id;
         let mut write = self.store.write().await?;
-        if !sql::still_watched(&self.store, &mut write, claim_id).await? {
+        let still = sql::still_watched(&self.store, &mut write, claim_id, watched.revision);
+        // A newer document is due at once: it gets a look of its own.
+        if !still.await? {
             return Ok(());
         }
         let before: HashMap<Kind, Row> =
@@ -132,17 +143,19 @@ impl Checks {
             sql::put_status_document(&mut write, &document).await?;
         }
 
-        let pause = Duration::from_millis(u64::try_from(watched.pause_ms).unwrap_or_default());
         let since_change = now.duration_since(watched.changed_at);
         let since_change = Duration::try_from(since_change).unwrap_or_default();
         let wanted = rows.iter().all(|(kind, row)| as_wanted(expected, *kind, row));
-        let pause = self.lookup.config.next_pause(pause, since_change, wanted);
-        let next = now.saturating_add(jittered(pause))?;
-        let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        sql::schedule(&mut write, claim_id, watched.revision, next, pause_ms).await?;
+        let last = pause(watched.pause_ms);
+        let pause = self.lookup.config.next_pause(last, since_change, wanted);
+        self.schedule(&mut write, claim_id, watched.revision, pause).await?;
         write.commit().await?;
         Ok(())
     }
+}
+
+fn pause(pause_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(pause_ms).unwrap_or_default())
 }
 
 /// A tenth more or less, so that what was added together is not looked at together for ever.
@@ -198,19 +211,17 @@ fn status_document(
         let outcome = looked.outcomes.iter().find(|(kind, _)| *kind == wanted);
         matches!(outcome, Some((_, Outcome::Known(_))))
     };
-    let checked_at = match answered(Kind::Cname) && answered(Kind::Sts) {
-        true => Some(to_wire(now)),
-        false => last.and_then(|last| last.checked_at),
+    // The id and its date belong together: clocks start at the date at which an id was seen.
+    let (found_policy_id, checked_at) = match answered(Kind::Sts) {
+        true => (looked.found_policy_id.clone(), Some(to_wire(now))),
+        false => (last.map(|l| l.found_policy_id.clone()), last.and_then(|l| l.checked_at)),
     };
-    let found = looked.found_policy_id.clone();
     bus::DnsStatusDocument {
         claim_id: expected.claim_id.clone(),
         domain: expected.domain.to_string(),
         proof_seen: looked.proof_seen
             || !answered(Kind::Cname) && last.is_some_and(|last| last.proof_seen),
-        found_policy_id: found
-            .or(last.map(|last| last.found_policy_id.clone()))
-            .unwrap_or_default(),
+        found_policy_id: found_policy_id.unwrap_or_default(),
         cname_live: is_live(Kind::Cname),
         txt_live: is_live(Kind::Sts),
         txt_absent: answered(Kind::Sts) && looked.sts_absent,
@@ -226,7 +237,10 @@ fn as_wanted(expected: &Expected, kind: Kind, row: &Row) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use service::clock::SetClock;
+
     use super::*;
+    use crate::config::Config;
     use crate::hint::Hint;
     use crate::judge::Verdict;
 
@@ -241,8 +255,7 @@ mod tests {
     #[test]
     fn a_look_without_an_answer_keeps_the_status_and_says_why() {
         let first = next_row("value".into(), None, &known(Status::Live), at(0));
-        let failed = Outcome::Unknown { why: "no answer".into(), hint: Hint::waiting_for_edges() };
-        let second = next_row("value".into(), Some(&first), &failed, at(5));
+        let second = next_row("value".into(), Some(&first), &unanswered(), at(5));
         assert_eq!(second.status, Some(Status::Live));
         assert_eq!(second.status_since, Some(at(0)));
         assert_eq!(second.checked_at, at(5));
@@ -255,10 +268,77 @@ mod tests {
         assert_eq!(fourth.status_since, Some(at(7)));
     }
 
+    fn unanswered() -> Outcome {
+        Outcome::Unknown { why: "no answer".into(), hint: Hint::waiting_for_edges() }
+    }
+
+    fn document(policy_id: &str) -> bus::RecordsDocument {
+        bus::RecordsDocument {
+            claim_id: "claim-1".into(),
+            domain: "example.test".into(),
+            region_host: "eu-1.region.test".into(),
+            nonce: "a1b2c3d4e5f6a7b8".into(),
+            policy_id: policy_id.into(),
+            ..Default::default()
+        }
+    }
+
+    fn looked(cname: Outcome, sts: Outcome, found: &str) -> Looked {
+        let outcomes =
+            [(Kind::Cname, cname), (Kind::Sts, sts), (Kind::TlsRpt, known(Status::Live))];
+        let found_policy_id = Some(found.to_owned());
+        Looked { outcomes, proof_seen: true, found_policy_id, sts_absent: found.is_empty() }
+    }
+
+    #[test]
+    fn what_is_told_of_the_policy_id_has_the_date_of_its_own_last_answer() {
+        let expected = Expected::from_document(document("new")).unwrap();
+        let live = || known(Status::Live);
+        let mut last = None;
+        for (minute, cname, sts, found, told) in [
+            (0, unanswered(), unanswered(), "", (None, "", false)),
+            (1, live(), live(), "old", (Some(at(1)), "old", false)),
+            (2, unanswered(), live(), "new", (Some(at(2)), "new", false)),
+            (3, unanswered(), live(), "", (Some(at(3)), "", true)),
+            (4, live(), live(), "new", (Some(at(4)), "new", false)),
+            // Servers answered, but not so that a sender would believe it.
+            (5, live(), unanswered(), "", (Some(at(4)), "new", false)),
+        ] {
+            let looked = looked(cname, sts, found);
+            let document = status_document(&expected, &[], &looked, last.as_ref(), at(minute));
+            let checked_at = document.checked_at.as_ref().and_then(wire::time::from_wire);
+            let found = document.found_policy_id.as_str();
+            assert_eq!((checked_at, found, document.txt_absent), told, "minute {minute}");
+            last = Some(document);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_for_an_older_document_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("dns.db").display());
+        let store = Store::open(&url, "dns", sql::STEPS).await.unwrap();
+        let lookup = Arc::new(Lookup::new(Config::default(), vec![]));
+        let clock = SetClock::at(at(0));
+        let checks = Checks::new(store.clone(), lookup, clock, Signal::default());
+        let looked = looked(known(Status::Live), known(Status::Live), "old");
+        let mut asked = vec![];
+        for (revision, policy_id) in [(1, "old"), (2, "new")] {
+            let document = document(policy_id);
+            sql::take(&store, "claim-1", revision, Some(&document), at(0)).await.unwrap();
+            let watched = sql::watched(&store, "claim-1").await.unwrap().unwrap();
+            asked.push((watched, Expected::from_document(document).unwrap()));
+        }
+        for ((watched, expected), kept) in asked.iter().zip([false, true]) {
+            checks.commit(watched, expected, &looked).await.unwrap();
+            let rows = sql::rows(store.read(), "claim-1").await.unwrap();
+            assert_eq!(!rows.is_empty(), kept, "revision {}", watched.revision);
+        }
+    }
+
     #[test]
     fn a_first_look_without_an_answer_is_no_status() {
-        let failed = Outcome::Unknown { why: "no answer".into(), hint: Hint::waiting_for_edges() };
-        let row = next_row("value".into(), None, &failed, at(0));
+        let row = next_row("value".into(), None, &unanswered(), at(0));
         assert_eq!((row.status, row.status_since), (None, None));
     }
 }

@@ -33,7 +33,7 @@ pub struct Config {
     pub waiting_for_seconds: u64,
     /// Pause between looks at all other domains, in seconds.
     pub settled_seconds: u64,
-    /// Domains that are looked at at the same time.
+    /// Domains that are looked at at the same time, beside those that callers wait for.
     pub domains_at_once: usize,
     /// Questions to all servers together, per second.
     pub questions_per_second: u32,
@@ -78,6 +78,13 @@ impl Config {
         let first = Duration::from_secs(self.first_seconds.max(1));
         let longest = Duration::from_secs(self.waiting_seconds.max(1));
         (last * 2).max(first).min(longest)
+    }
+
+    /// How long to leave a claim alone whose check failed on our side.
+    pub(crate) fn pause_after_fault(&self, last: Duration) -> Duration {
+        let first = Duration::from_secs(self.first_seconds.max(1));
+        let settled = Duration::from_secs(self.settled_seconds.max(1));
+        (last * 2).max(first).min(settled)
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) struct Expected {
     pub(crate) domain: Domain,
     /// The region's own host, which every claim's target stands under.
     pub(crate) region_host: String,
+    /// What this claim is proven by.
+    pub(crate) nonce: Nonce,
     /// This claim's CNAME target.
     pub(crate) target: String,
     /// This claim's proof by TXT.
@@ -76,6 +78,7 @@ impl Expected {
             claim_id: document.claim_id,
             workspace_id: document.workspace_id,
             proven: document.proven,
+            nonce,
             region_host,
             domain,
         })

@@ -1,20 +1,20 @@
 //! What to tell people about a record: a stable code for scripts, a sentence with one thing to do.
 
 use crate::answer::Failure;
-use crate::judge::cut;
+use crate::foreign::plain;
 
 /// A code and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hint {
     /// Stable: scripts compare it.
     pub(crate) code: String,
-    /// For people; at most as long as what is shown as found, as it may repeat it.
+    /// For people; plain, and at most as long as what is shown as found, as it may repeat it.
     pub(crate) sentence: String,
 }
 
 impl Hint {
-    fn new(code: &str, sentence: impl Into<String>) -> Hint {
-        Hint { code: code.to_owned(), sentence: cut(sentence.into()) }
+    fn new(code: &str, sentence: impl AsRef<str>) -> Hint {
+        Hint { code: code.to_owned(), sentence: plain(sentence.as_ref()) }
     }
 
     pub(crate) fn waiting_for_edges() -> Hint {
@@ -126,7 +126,7 @@ impl Hint {
         Hint::new("CNAME_OTHER_TARGET", format!("It points to {found}, not {target}."))
     }
 
-    pub(crate) fn unproven_region_host(found: &str, target: &str) -> Hint {
+    pub(crate) fn unproven_alias(found: &str, target: &str) -> Hint {
         Hint::new(
             "CNAME_OTHER_TARGET",
             format!(
@@ -243,7 +243,11 @@ impl Hint {
                 "DNSSEC_BOGUS",
                 format!("DNSSEC for {domain} is broken: validating senders find nothing at all."),
             ),
-            Failure::NoZone(_) | Failure::NoAddress(_) | Failure::TooManyServers(_) => {
+            Failure::NoZone(_)
+            | Failure::NoAddress(_)
+            | Failure::BadAlias(_)
+            | Failure::TooManyServers(_)
+            | Failure::TooManyQuestions => {
                 Hint::new("NO_NAME_SERVERS", format!("{servers} can't be found."))
             }
             Failure::ServerFailed | Failure::Code(_) | Failure::Malformed(_) | Failure::At(..) => {

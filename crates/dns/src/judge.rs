@@ -12,13 +12,13 @@ mod tls_rpt;
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use crate::answer::{Answer, End, Failure, Value};
 use crate::expected::{Expected, KINDS, Kind};
+use crate::foreign::{plain, readable};
 use crate::hint::Hint;
 use crate::zone::Said;
-
-/// What is shown of what was found, in bytes.
-pub(crate) const MAX_FOUND_BYTES: usize = 1000;
 
 /// What senders find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +99,10 @@ pub(crate) fn judge(expected: &Expected, seen: &Seen, probes: &Probes) -> [(Kind
     })
 }
 
-/// Whether this claim's own target, or its proof TXT, was seen at any name server.
+/// Whether there is reason to believe that the claim can be proven now: the alias to its own target
+/// at any name server, or what proves it by TXT.
 pub(crate) fn proof_seen(expected: &Expected, seen: &Seen) -> bool {
-    let aimed = |answer: &Answer| answer.aliases.contains(&expected.target);
+    let aimed = |answer: &Answer| answer.aliases.first() == Some(&expected.target);
     answers(&seen.cname.servers).any(aimed) || has_proof_txt(expected, seen)
 }
 
@@ -116,16 +117,28 @@ pub(crate) fn found_policy_id(expected: &Expected, seen: &Seen) -> Option<String
 /// Whether no name server has an STS record, not even a wrong one. All of them have to say so: a
 /// server that is down may be the one that still has it, and a clock starts on this.
 pub(crate) fn sts_absent(seen: &Seen) -> bool {
-    let without = |answer: &Answer| !texts(answer).iter().any(|value| starts_like(value, b"v=STS"));
+    let without = |answer: &Answer| {
+        answer.end != End::Bare && !texts(answer).iter().any(|value| starts_like(value, b"v=STS"))
+    };
     let said_so =
         |(_, answer): &(String, Result<Answer, Failure>)| answer.as_ref().is_ok_and(without);
     !seen.sts.servers.is_empty() && seen.sts.servers.iter().all(said_so)
 }
 
+/// Whether control would take what was seen as the proof by TXT: only what every server says, and
+/// says of the very name, counts.
 fn has_proof_txt(expected: &Expected, seen: &Seen) -> bool {
-    let ours =
-        |value: &Vec<u8>| value.trim_ascii().eq_ignore_ascii_case(expected.proof_txt.as_bytes());
-    answers(&seen.proof).any(|answer| texts(answer).iter().any(ours))
+    let own = |answer: &Answer| match answer.aliases.is_empty() {
+        true => texts(answer).iter().map(|value| readable(value.trim_ascii())).collect(),
+        false => Vec::new(),
+    };
+    let txt = seen.proof.iter().map(|(server, said)| hosting::Answer {
+        server: server.clone(),
+        values: said.as_ref().map(own).map_err(Failure::to_string),
+    });
+    let observed =
+        hosting::Observed { at: Timestamp::UNIX_EPOCH, cname: Vec::new(), txt: txt.collect() };
+    hosting::is_proof(&expected.nonce, &expected.region_host, &observed)
 }
 
 fn answers(said: &Said) -> impl Iterator<Item = &Answer> {
@@ -169,31 +182,23 @@ fn decide(expected: &Expected, sight: &Sight, judge: impl Fn(&Answer) -> Verdict
             None => unknown(expected, "", &Failure::NoZone(expected.domain.to_string())),
         };
     };
-    // What is found may differ in what does not matter, such as addresses in turn.
-    let row = |verdict: &Verdict| (verdict.status, verdict.hint.clone().map(|hint| hint.code));
-    if verdicts.iter().any(|(_, verdict)| row(verdict) != row(first)) {
-        return Outcome::Known(disagreement(&verdicts));
+    let is_live = |verdict: &Verdict| verdict.status == Status::Live;
+    let live = verdicts.iter().filter(|(_, verdict)| is_live(verdict)).count();
+    if live > 0
+        && let Some((server, other)) = verdicts.iter().find(|(_, verdict)| !is_live(verdict))
+    {
+        let of = verdicts.len();
+        let hint = Some(Hint::name_servers_disagree(of - live, of, server));
+        return Outcome::Known(Verdict { status: Status::Mismatch, hint, ..other.clone() });
     }
-    let remark = match first.status {
-        Status::Live => remark(expected, sight, &judge),
-        _ => None,
+    // What is wrong counts before what is missing, and what can be explained before what can't.
+    let weight = |(_, verdict): &&(&str, Verdict)| {
+        (verdict.status != Status::Mismatch, verdict.hint.is_none())
     };
-    let hint = first.hint.clone().or(remark);
-    Outcome::Known(Verdict { hint, ..first.clone() })
-}
-
-fn disagreement(verdicts: &[(&str, Verdict)]) -> Verdict {
-    let others: Vec<_> = verdicts.iter().filter(|(_, v)| v.status != Status::Live).collect();
-    let (server, found, count) = match others.first() {
-        Some((server, verdict)) => (*server, verdict.found.clone(), others.len()),
-        // All are Live in another way: through different aliases.
-        None => {
-            let first = verdicts.first().map(|(_, verdict)| verdict.clone());
-            return first.unwrap_or_else(not_configured);
-        }
-    };
-    let hint = Some(Hint::name_servers_disagree(count, verdicts.len(), server));
-    Verdict { status: Status::Mismatch, found, hint }
+    let chosen = verdicts.iter().min_by_key(weight).map_or(first, |(_, verdict)| verdict);
+    let remark = if live > 0 { remark(expected, sight, &judge) } else { None };
+    let hint = chosen.hint.clone().or(remark);
+    Outcome::Known(Verdict { hint, ..chosen.clone() })
 }
 
 /// What else there is to say of a record that is right at the name servers.
@@ -221,7 +226,7 @@ fn all_bogus(resolvers: &Said) -> Option<&Failure> {
 fn unknown(expected: &Expected, server: &str, why: &Failure) -> Outcome {
     let text = if server.is_empty() { why.to_string() } else { format!("{server}: {why}") };
     let hint = Hint::of_failure(why.root(), server, expected.domain.as_str());
-    Outcome::Unknown { why: cut(text), hint }
+    Outcome::Unknown { why: plain(&text), hint }
 }
 
 /// Adds what stands in the wrong place to a record that was not found in the right one.
@@ -291,7 +296,8 @@ fn texts(answer: &Answer) -> Vec<Vec<u8>> {
 
 /// What every TXT row makes of an answer that has no values: an answer that does.
 fn without_values(answer: &Answer) -> Option<Verdict> {
-    let status = |status, hint| Some(Verdict { status, found: answer.aliases.join(", "), hint });
+    let status =
+        |status, hint| Some(Verdict { status, found: plain(&answer.aliases.join(", ")), hint });
     match (&answer.end, answer.aliases.last()) {
         (End::Values(_), _) => None,
         (End::Circle, _) => status(Status::Mismatch, Some(Hint::cname_loop())),
@@ -301,37 +307,10 @@ fn without_values(answer: &Answer) -> Option<Verdict> {
     }
 }
 
-/// TXT values as people can read them, at most [`MAX_FOUND_BYTES`].
+/// TXT values as people can read them.
 fn shown(values: &[Vec<u8>]) -> String {
     let values: Vec<String> = values.iter().map(|value| readable(value)).collect();
-    cut(values.join(", "))
-}
-
-/// Text as it is; what is no UTF-8, or would not be seen, escaped.
-fn readable(value: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in value.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' | '\'' | '\\' => text.push(c),
-                hidden => text.extend(hidden.escape_debug()),
-            }
-        }
-        for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
-}
-
-/// Cuts a text to what a row shows.
-pub(crate) fn cut(text: String) -> String {
-    const MORE: &str = "…";
-    if text.len() <= MAX_FOUND_BYTES {
-        return text;
-    }
-    let end = text.floor_char_boundary(MAX_FOUND_BYTES - MORE.len());
-    format!("{}{MORE}", text.get(..end).unwrap_or_default())
+    plain(&values.join(", "))
 }
 
 #[cfg(test)]

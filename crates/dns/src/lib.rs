@@ -12,9 +12,10 @@
 //! * **Absent**: any decision. What is seen here moves nothing by itself: `dns-status` is a hint to
 //!   look, and whether a claim is proven is control's to say. Nothing is written to DNS.
 //!
-//! Reading order: `expected.rs` (what is wanted), `answer.rs` and `ask.rs` (one question), `zone.rs`
-//! (a zone's own servers), `look.rs` (all questions of one look), `judge.rs` (what they come to),
-//! `check.rs` (and keep it), then the loops `follow.rs`, `verify.rs`, `publish.rs`, and `api.rs`.
+//! Reading order: `expected.rs` (what is wanted), `answer.rs` and `ask.rs` (one question),
+//! `inquiry.rs` (one look's questions, and resolvers), `zone.rs` (a zone's own servers), `look.rs`
+//! (all that is asked in one look), `judge.rs` (what it comes to), `check.rs` (and keep it), then
+//! the loops `follow.rs`, `verify.rs`, `publish.rs`, and `api.rs`.
 
 mod answer;
 mod api;
@@ -23,7 +24,9 @@ mod check;
 mod config;
 mod expected;
 mod follow;
+mod foreign;
 mod hint;
+mod inquiry;
 mod judge;
 mod look;
 mod mx;
@@ -59,7 +62,7 @@ pub use publish::BUCKET as STATUS_BUCKET;
 
 use api::Api;
 use check::Checks;
-use zone::Lookup;
+use inquiry::Lookup;
 
 /// Resolvers that are asked: each look asks all of them.
 const MAX_RESOLVERS: usize = 4;

@@ -9,12 +9,14 @@ use tokio::time::timeout;
 
 use crate::answer::{Answer, End, Failure, Question, Value, name};
 use crate::expected::{Expected, KINDS, Kind};
+use crate::inquiry::{Inquiry, Lookup};
 use crate::judge::{
     Outcome, Probes, Seen, Sight, Status, found_policy_id, judge, proof_seen, sts_absent,
 };
-use crate::zone::{Lookup, Said, Server, Zone};
+use crate::zone::{Said, Server, Zone};
 
-/// For everything but the probes; people wait for it.
+/// For all questions of a look; people wait for it. A server that is slow is waited for five seconds,
+/// as [`crate::ask`] says, and what is still open at the end has failed: the rest stands.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(8_000);
 
 /// For looking into the wrong places, which only makes a hint better.
@@ -33,19 +35,18 @@ pub(crate) struct Looked {
 
 /// Looks at all records of a claim now.
 pub(crate) async fn look(lookup: &Lookup, expected: &Expected) -> Looked {
-    let found = timeout(LOOK_TIMEOUT, async {
-        let zone = lookup.zone(expected.domain.as_str()).await?;
-        let seen = see(lookup, &zone, expected).await;
-        Ok((zone, seen))
-    });
-    let (zone, seen) = match found.await.unwrap_or(Err(Failure::Timeout)) {
-        Ok((zone, seen)) => (Some(zone), seen),
+    let inquiry = lookup.begin(LOOK_TIMEOUT).await;
+    let (zone, seen) = match inquiry.zone(expected.domain.as_str()).await {
+        Ok(zone) => {
+            let seen = see(&inquiry, &zone, expected).await;
+            (Some(zone), seen)
+        }
         Err(why) => (None, unseen(&why)),
     };
     let mut probes = Probes::default();
     let mut outcomes = judge(expected, &seen, &probes);
     if let (Some(zone), true) = (zone, outcomes.iter().any(is_unpublished)) {
-        if let Ok(found) = timeout(PROBE_TIMEOUT, probe(lookup, &zone, expected)).await {
+        if let Ok(found) = timeout(PROBE_TIMEOUT, probe(&inquiry, &zone, expected)).await {
             probes = found;
         }
         outcomes = judge(expected, &seen, &probes);
@@ -72,64 +73,65 @@ fn is_unpublished((_, outcome): &(Kind, Outcome)) -> bool {
     }
 }
 
-async fn see(lookup: &Lookup, zone: &Zone, expected: &Expected) -> Seen {
+async fn see(inquiry: &Inquiry<'_>, zone: &Zone, expected: &Expected) -> Seen {
     let reports = async {
         match expected.reports_uri {
-            Some(_) => text_sight(lookup, zone, &expected.name(Kind::TlsRpt)).await,
+            Some(_) => text_sight(inquiry, zone, &expected.name(Kind::TlsRpt)).await,
             None => Sight::default(),
         }
     };
     let proof = async {
         match (expected.proven, name(&expected.domain.proof_name())) {
-            (false, Some(name)) => lookup.ask_zone(zone, &name, RecordType::TXT).await,
+            (false, Some(name)) => inquiry.ask_zone(zone, &name, RecordType::TXT).await,
             _ => Vec::new(),
         }
     };
     let sts = expected.name(Kind::Sts);
     let (cname, sts, tls_rpt, proof) = tokio::join!(
-        host_sight(lookup, zone, expected),
-        text_sight(lookup, zone, &sts),
+        host_sight(inquiry, zone, expected),
+        text_sight(inquiry, zone, &sts),
         reports,
         proof
     );
     let ours = match has_addresses(&cname.servers) {
-        true => lookup.host_addresses(&expected.target).await.unwrap_or_default(),
+        true => inquiry.host_addresses(&expected.target).await.found,
         false => Vec::new(),
     };
     Seen { cname, sts, tls_rpt, ours, proof }
 }
 
-async fn text_sight(lookup: &Lookup, zone: &Zone, at: &str) -> Sight {
+async fn text_sight(inquiry: &Inquiry<'_>, zone: &Zone, at: &str) -> Sight {
     let Some(asked) = name(at) else { return Sight::default() };
     let question = Question { name: asked.clone(), kind: RecordType::TXT };
     let servers = async {
-        let said = lookup.ask_zone(zone, &asked, RecordType::TXT).await;
-        complete(lookup, said, RecordType::TXT, "").await
+        let said = inquiry.ask_zone(zone, &asked, RecordType::TXT).await;
+        complete(inquiry, said, RecordType::TXT, "").await
     };
-    let (servers, resolvers) = tokio::join!(servers, ask_resolvers(lookup, &question));
+    let (servers, resolvers) = tokio::join!(servers, ask_resolvers(inquiry, &question));
     Sight { servers, resolvers }
 }
 
 /// The policy host: its alias, or its addresses where it has none.
-async fn host_sight(lookup: &Lookup, zone: &Zone, expected: &Expected) -> Sight {
+async fn host_sight(inquiry: &Inquiry<'_>, zone: &Zone, expected: &Expected) -> Sight {
     let Some(host) = name(&expected.name(Kind::Cname)) else { return Sight::default() };
     let question = Question { name: host.clone(), kind: RecordType::A };
     let servers = async {
-        let asked = zone.servers.iter().map(|server| ask_host(lookup, server, &host));
+        let asked = zone.servers.iter().map(|server| ask_host(inquiry, zone, server, &host));
         let said = join_all(asked).await;
-        complete(lookup, said, RecordType::A, &expected.target).await
+        complete(inquiry, said, RecordType::A, &expected.target).await
     };
-    let (servers, resolvers) = tokio::join!(servers, ask_resolvers(lookup, &question));
+    let (servers, resolvers) = tokio::join!(servers, ask_resolvers(inquiry, &question));
     Sight { servers, resolvers }
 }
 
 async fn ask_host(
-    lookup: &Lookup,
+    inquiry: &Inquiry<'_>,
+    zone: &Zone,
     server: &Server,
     host: &Name,
 ) -> (String, Result<Answer, Failure>) {
     let ask =
-        async |kind| lookup.ask_server(server, &Question { name: host.clone(), kind }, 0).await;
+        async |kind| inquiry.ask_server(zone, server, &Question { name: host.clone(), kind }).await;
     let found = async {
         let answer = ask(RecordType::CNAME).await?;
         match &answer.end {
@@ -158,11 +160,11 @@ async fn ask_host(
 }
 
 /// Follows aliases that lead out of the zone, each of them once; not beyond `enough`.
-async fn complete(lookup: &Lookup, mut said: Said, kind: RecordType, enough: &str) -> Said {
+async fn complete(inquiry: &Inquiry<'_>, mut said: Said, kind: RecordType, enough: &str) -> Said {
     let mut targets: Vec<String> = said.iter().filter_map(|(_, a)| dangling(a, enough)).collect();
     targets.sort();
     targets.dedup();
-    let chased = join_all(targets.iter().map(|target| lookup.chase(target, kind))).await;
+    let chased = join_all(targets.iter().map(|target| inquiry.chase(target, kind))).await;
     let chased: HashMap<String, _> = targets.into_iter().zip(chased).collect();
     for (_, answer) in &mut said {
         let Some(target) = dangling(answer, enough) else { continue };
@@ -189,9 +191,9 @@ fn dangling(answer: &Result<Answer, Failure>, enough: &str) -> Option<String> {
     }
 }
 
-async fn ask_resolvers(lookup: &Lookup, question: &Question) -> Said {
-    let asked = lookup.resolvers.iter().map(|&resolver| async move {
-        (resolver.to_string(), lookup.ask_resolver(resolver, question).await)
+async fn ask_resolvers(inquiry: &Inquiry<'_>, question: &Question) -> Said {
+    let asked = inquiry.resolvers.iter().map(|&resolver| async move {
+        (resolver.to_string(), inquiry.ask_resolver(resolver, question).await)
     });
     join_all(asked).await
 }
@@ -204,21 +206,21 @@ fn has_addresses(said: &Said) -> bool {
 }
 
 /// Looks where records are often put by mistake, at the first name server that answers.
-async fn probe(lookup: &Lookup, zone: &Zone, expected: &Expected) -> Probes {
+async fn probe(inquiry: &Inquiry<'_>, zone: &Zone, expected: &Expected) -> Probes {
     let domain = expected.domain.as_str();
     let twice = KINDS.map(|kind| format!("{}.{domain}", expected.name(kind)));
     let twice = twice.iter().zip(KINDS).map(|(at, kind)| async move {
         let found = match kind {
-            Kind::Cname => first_answer(lookup, zone, at, RecordType::CNAME).await,
-            Kind::Sts | Kind::TlsRpt => first_answer(lookup, zone, at, RecordType::TXT).await,
+            Kind::Cname => first_answer(inquiry, zone, at, RecordType::CNAME).await,
+            Kind::Sts | Kind::TlsRpt => first_answer(inquiry, zone, at, RecordType::TXT).await,
         };
         let is_there = matches!(found, Some(Answer { end: End::Values(_), .. }));
         is_there.then_some(kind)
     });
     let host = expected.domain.policy_host();
     let (at_apex, without_underscore, twice) = tokio::join!(
-        first_answer(lookup, zone, domain, RecordType::TXT),
-        first_answer(lookup, zone, &host, RecordType::TXT),
+        first_answer(inquiry, zone, domain, RecordType::TXT),
+        first_answer(inquiry, zone, &host, RecordType::TXT),
         join_all(twice)
     );
     Probes {
@@ -229,10 +231,15 @@ async fn probe(lookup: &Lookup, zone: &Zone, expected: &Expected) -> Probes {
     }
 }
 
-async fn first_answer(lookup: &Lookup, zone: &Zone, at: &str, kind: RecordType) -> Option<Answer> {
+async fn first_answer(
+    inquiry: &Inquiry<'_>,
+    zone: &Zone,
+    at: &str,
+    kind: RecordType,
+) -> Option<Answer> {
     let question = Question { name: name(at)?, kind };
     for server in &zone.servers {
-        if let Ok(answer) = lookup.ask_server(server, &question, 0).await {
+        if let Ok(answer) = inquiry.ask_server(zone, server, &question).await {
             return Some(answer);
         }
     }

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
 use hosting::{Domain, MAX_MX_HOSTS};
-use tokio::time::timeout;
 
-use crate::answer::{Answer, End, Failure, Value};
-use crate::zone::Lookup;
+use crate::answer::{Answer, End, Value};
+use crate::inquiry::Lookup;
 
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -29,8 +28,8 @@ pub(crate) enum Mx {
 /// A sentence for people: no answer, or a domain that does not exist, which is no domain to
 /// conclude anything from.
 pub(crate) async fn look_up(lookup: &Lookup, domain: &Domain) -> Result<Mx, String> {
-    let found = lookup.chase(domain.as_str(), RecordType::MX);
-    match timeout(LOOKUP_TIMEOUT, found).await.unwrap_or(Err(Failure::Timeout)) {
+    let inquiry = lookup.begin(LOOKUP_TIMEOUT).await;
+    match inquiry.chase(domain.as_str(), RecordType::MX).await {
         Ok(answer) => read(domain, answer),
         Err(why) => Err(why.to_string()),
     }
@@ -40,6 +39,11 @@ fn read(domain: &Domain, answer: Answer) -> Result<Mx, String> {
     let values = match answer.end {
         End::Values(values) => values,
         End::NoData => return Ok(Mx::None),
+        // A policy without MX is made of this, so it is not taken from one resolver's bare word.
+        End::Bare => {
+            let why = "gave an empty answer without the SOA that shows that there is no MX";
+            return Err(format!("the resolver {why} at {domain}"));
+        }
         End::NoName => return Err(format!("{domain} does not exist in DNS")),
         End::Elsewhere => return Err(format!("the alias at {domain} leads nowhere")),
         End::Circle => return Err(format!("the alias at {domain} leads in a circle")),
@@ -82,6 +86,9 @@ mod tests {
         let one = || Ok(Mx::Hosts(vec![(10, "mx.example.com".into())]));
         check(mail(&[(0, ""), (10, "mx.example.com")]), one());
         check(mail(&[(10, "mx.example.com"), (10, "mx.example.com")]), one());
+        let bare = "the resolver gave an empty answer without the SOA that shows that there is no MX \
+                    at example.com";
+        check(End::Bare, Err(bare));
         check(End::NoName, Err("example.com does not exist in DNS"));
         check(End::Circle, Err("the alias at example.com leads in a circle"));
     }

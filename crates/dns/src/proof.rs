@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hickory_proto::rr::{Name, RecordType};
 use hosting::Domain;
-use tokio::time::timeout;
 
 use crate::answer::{Answer, End, Failure, Question, Value, name};
-use crate::zone::{Lookup, Server};
+use crate::foreign::readable;
+use crate::inquiry::{Inquiry, Lookup};
+use crate::zone::{Server, Zone};
 
 const OBSERVE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -26,24 +27,30 @@ pub(crate) struct Observed {
 /// Asks all name servers of a domain's zone.
 ///
 /// # Errors
-/// When they can't be found, or not all of them gave an answer or failed in time.
+/// When they can't be found.
 pub(crate) async fn observe(lookup: &Lookup, domain: &Domain) -> Result<Vec<Observed>, Failure> {
-    let observing = async {
-        let lost = || Failure::NoZone(domain.to_string());
-        let host = name(&domain.policy_host()).ok_or_else(lost)?;
-        let txt = name(&domain.proof_name()).ok_or_else(lost)?;
-        let zone = lookup.zone(domain.as_str()).await?;
-        let asked = zone.servers.iter().map(|server| observe_one(lookup, server, &host, &txt));
-        Ok(join_all(asked).await)
-    };
-    timeout(OBSERVE_TIMEOUT, observing).await.unwrap_or(Err(Failure::Timeout))
+    let lost = || Failure::NoZone(domain.to_string());
+    let host = name(&domain.policy_host()).ok_or_else(lost)?;
+    let txt = name(&domain.proof_name()).ok_or_else(lost)?;
+    let inquiry = lookup.begin(OBSERVE_TIMEOUT).await;
+    let zone = inquiry.zone(domain.as_str()).await?;
+    let asked = zone.servers.iter().map(|server| observe_one(&inquiry, &zone, server, &host, &txt));
+    Ok(join_all(asked).await)
 }
 
-async fn observe_one(lookup: &Lookup, server: &Server, host: &Name, txt: &Name) -> Observed {
+async fn observe_one(
+    inquiry: &Inquiry<'_>,
+    zone: &Zone,
+    server: &Server,
+    host: &Name,
+    txt: &Name,
+) -> Observed {
     let cname = Question { name: host.clone(), kind: RecordType::CNAME };
     let txt = Question { name: txt.clone(), kind: RecordType::TXT };
-    let (cname, txt) =
-        tokio::join!(lookup.ask_server(server, &cname, 0), lookup.ask_server(server, &txt, 0));
+    let (cname, txt) = tokio::join!(
+        inquiry.ask_server(zone, server, &cname),
+        inquiry.ask_server(zone, server, &txt)
+    );
     let found = cname.and_then(|cname| Ok((target(cname), texts(txt?))));
     Observed { server: server.label.clone(), found }
 }
@@ -62,7 +69,7 @@ fn target(answer: Answer) -> String {
 
 fn texts(answer: Answer) -> Vec<String> {
     let text = |value| match value {
-        Value::Text(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::Text(bytes) => Some(readable(bytes.trim_ascii())),
         _ => None,
     };
     own_values(answer).into_iter().filter_map(text).collect()

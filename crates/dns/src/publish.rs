@@ -27,29 +27,13 @@ pub(crate) async fn publish(
     signal: Signal,
 ) -> Result<(), Fault> {
     loop {
-        refill(&store, &bus, &signer).await?;
+        let generation = bus.generation(BUCKET).await?;
+        if sql::generation(&store, BUCKET).await? != generation {
+            sql::refill(&store, BUCKET, &generation).await?;
+        }
         drain(&store, &bus, &signer).await?;
         signal.wait(LONGEST_SLEEP).await;
     }
-}
-
-/// Puts everything again into a bucket that has lost it.
-async fn refill(store: &Store, bus: &SharedBus, signer: &Signer) -> Result<(), Fault> {
-    let generation = bus.generation(BUCKET).await?;
-    if sql::generation(store, BUCKET).await? == generation {
-        return Ok(());
-    }
-    let mut position = 0;
-    loop {
-        let rows = sql::published_after(store, position, BATCH).await?;
-        let Some(last) = rows.last() else { break };
-        position = last.position;
-        for row in rows {
-            put(bus, signer, row).await?;
-        }
-    }
-    sql::filled(store, BUCKET, &generation).await?;
-    Ok(())
 }
 
 async fn drain(store: &Store, bus: &SharedBus, signer: &Signer) -> Result<(), Fault> {

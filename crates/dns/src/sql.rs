@@ -22,6 +22,14 @@ pub(crate) struct Watched {
     pub(crate) pause_ms: i64,
 }
 
+/// A claim that is due, and what tells when to look again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Due {
+    pub(crate) claim_id: String,
+    pub(crate) revision: u64,
+    pub(crate) pause_ms: i64,
+}
+
 /// A record's row, as the last look left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -102,16 +110,23 @@ pub(crate) async fn due(
     store: &Store,
     now: Timestamp,
     most: usize,
-) -> Result<Vec<String>, StoreError> {
-    let due = sqlx::query_scalar(
-        "SELECT claim_id FROM watched WHERE removed = 0 AND next_check_at <= $1 \
+) -> Result<Vec<Due>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT claim_id, revision, pause_ms FROM watched WHERE removed = 0 AND next_check_at <= $1 \
          ORDER BY next_check_at LIMIT $2",
     )
     .bind(now.as_millisecond())
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
     .fetch_all(store.read())
     .await?;
-    Ok(due)
+    let due = |row: &AnyRow| {
+        Ok(Due {
+            claim_id: row.try_get("claim_id")?,
+            revision: unsigned(row.try_get("revision")?),
+            pause_ms: row.try_get("pause_ms")?,
+        })
+    };
+    rows.iter().map(due).collect()
 }
 
 /// One claim, unless it has been removed.
@@ -177,18 +192,21 @@ pub(crate) async fn schedule(
     Ok(())
 }
 
-/// The revision of a claim that is still watched, held until the transaction ends.
+/// Whether a claim is still watched for the document of this revision; held so until the
+/// transaction ends.
 pub(crate) async fn still_watched(
     store: &Store,
     write: &mut Write,
     claim_id: &str,
+    revision: u64,
 ) -> Result<bool, StoreError> {
     let select = format!(
-        "SELECT revision FROM watched WHERE claim_id = $1 AND removed = 0{}",
+        "SELECT 1 FROM watched WHERE claim_id = $1 AND revision = $2 AND removed = 0{}",
         store.for_update()
     );
     let row = sqlx::query(sqlx::AssertSqlSafe(select))
         .bind(claim_id)
+        .bind(signed(revision))
         .fetch_optional(&mut **write)
         .await?;
     Ok(row.is_some())
@@ -314,13 +332,11 @@ pub(crate) async fn next_to_publish(
     for row in &rows {
         let mut row = read_status(row)?;
         if row.position == 0 {
+            if !give_position(&mut write, &row, position + 1).await? {
+                continue;
+            }
             position += 1;
             row.position = unsigned(position);
-            sqlx::query("UPDATE statuses SET position = $2 WHERE claim_id = $1")
-                .bind(&row.claim_id)
-                .bind(position)
-                .execute(&mut *write)
-                .await?;
         }
         next.push(row);
     }
@@ -331,6 +347,23 @@ pub(crate) async fn next_to_publish(
         .await?;
     write.commit().await?;
     Ok(next)
+}
+
+/// Gives a document its position, unless a newer one has come since it was read: that one takes a
+/// position of its own. Says whether it did.
+async fn give_position(
+    write: &mut Write,
+    row: &StatusRow,
+    position: i64,
+) -> Result<bool, StoreError> {
+    let given =
+        sqlx::query("UPDATE statuses SET position = $3 WHERE claim_id = $1 AND revision = $2")
+            .bind(&row.claim_id)
+            .bind(signed(row.revision))
+            .bind(position)
+            .execute(&mut **write)
+            .await?;
+    Ok(given.rows_affected() > 0)
 }
 
 /// Notes that the bus has these, those that have not changed since.
@@ -347,23 +380,6 @@ pub(crate) async fn published(store: &Store, rows: &[StatusRow]) -> Result<(), S
     Ok(())
 }
 
-/// Published documents after a position, in its order.
-pub(crate) async fn published_after(
-    store: &Store,
-    position: u64,
-    most: i64,
-) -> Result<Vec<StatusRow>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT claim_id, revision, document, position FROM statuses \
-         WHERE published = 1 AND position > $1 ORDER BY position LIMIT $2",
-    )
-    .bind(signed(position))
-    .bind(most)
-    .fetch_all(store.read())
-    .await?;
-    rows.iter().map(read_status).collect()
-}
-
 fn read_status(row: &AnyRow) -> Result<StatusRow, StoreError> {
     Ok(StatusRow {
         claim_id: row.try_get("claim_id")?,
@@ -373,7 +389,7 @@ fn read_status(row: &AnyRow) -> Result<StatusRow, StoreError> {
     })
 }
 
-/// The life of the bucket that was last filled completely.
+/// The life of the bucket that this outbox is for.
 pub(crate) async fn generation(store: &Store, bucket: &str) -> Result<String, StoreError> {
     let generation = sqlx::query_scalar("SELECT generation FROM feed WHERE bucket = $1")
         .bind(bucket)
@@ -382,13 +398,15 @@ pub(crate) async fn generation(store: &Store, bucket: &str) -> Result<String, St
     Ok(generation)
 }
 
-/// Notes that a life of the bucket has been filled completely.
-pub(crate) async fn filled(
+/// Puts everything into the outbox again, at the positions that it has, for a new life of the
+/// bucket.
+pub(crate) async fn refill(
     store: &Store,
     bucket: &str,
     generation: &str,
 ) -> Result<(), StoreError> {
     let mut write = store.write().await?;
+    sqlx::query("UPDATE statuses SET published = 0").execute(&mut *write).await?;
     sqlx::query("UPDATE feed SET generation = $2 WHERE bucket = $1")
         .bind(bucket)
         .bind(generation)
@@ -430,4 +448,28 @@ fn signed(counter: u64) -> i64 {
 
 fn unsigned(counter: i64) -> u64 {
     u64::try_from(counter).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_document_never_takes_the_position_of_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("dns.db").display());
+        let store = Store::open(&url, "dns", STEPS).await.unwrap();
+        let document = bus::DnsStatusDocument { claim_id: "claim-1".into(), ..Default::default() };
+        let mut write = store.write().await.unwrap();
+        put_status_document(&mut write, &document).await.unwrap();
+        put_status_document(&mut write, &document).await.unwrap();
+        let row = |revision| StatusRow {
+            claim_id: "claim-1".into(),
+            revision,
+            document: None,
+            position: 0,
+        };
+        assert!(!give_position(&mut write, &row(1), 1).await.unwrap());
+        assert!(give_position(&mut write, &row(2), 2).await.unwrap());
+    }
 }

@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::{Status, Verdict, cut};
+use super::{Status, Verdict};
 use crate::answer::{Answer, End, Value};
 use crate::expected::Expected;
+use crate::foreign::plain;
 use crate::hint::Hint;
 
 /// Judges one server's answer, its aliases followed.
 ///
-/// What reaches the region without this claim's target, by the region's plain host or by its
-/// addresses, serves senders well, but says nothing about whose claim it is: it is Live once the
-/// claim has been proven by TXT.
+/// What reaches the region in another way than by an alias to this claim's target at the very name,
+/// through further aliases, by the region's plain host or by its addresses, serves senders well
+/// ([RFC 8461 section 3.1](https://www.rfc-editor.org/rfc/rfc8461#section-3.1)), but says nothing
+/// about whose claim it is: it is Live once the claim has been proven.
 pub(super) fn judge(
     expected: &Expected,
     answer: &Answer,
@@ -21,16 +23,16 @@ pub(super) fn judge(
     let Some(first) = answer.aliases.first() else {
         return without_alias(expected, answer, ours, proven);
     };
-    let verdict = |status, hint| Verdict { status, found: cut(first.clone()), hint };
+    let verdict = |status, hint| Verdict { status, found: plain(first), hint };
     let mismatch = |hint| verdict(Status::Mismatch, Some(hint));
     let target = &expected.target;
-    if answer.aliases.contains(target) {
+    if first == target {
         return verdict(Status::Live, None);
     }
-    if answer.aliases.contains(&expected.region_host) {
+    if answer.aliases.contains(target) || answer.aliases.contains(&expected.region_host) {
         return match proven {
             true => verdict(Status::Live, None),
-            false => mismatch(Hint::unproven_region_host(first, target)),
+            false => mismatch(Hint::unproven_alias(first, target)),
         };
     }
     if *first == format!("{target}.{}", expected.domain) {
@@ -47,7 +49,7 @@ fn without_alias(expected: &Expected, answer: &Answer, ours: &[IpAddr], proven: 
     let End::Values(values) = &answer.end else {
         return Verdict { status: Status::NotPublished, found: String::new(), hint: None };
     };
-    let found = cut(values.iter().map(show).collect::<Vec<_>>().join(", "));
+    let found = plain(&values.iter().map(show).collect::<Vec<_>>().join(", "));
     let is_ours = |value: &Value| matches!(value, Value::Address(ip) if ours.contains(ip));
     let (status, hint) = if values.iter().all(is_ours) {
         let status = if proven { Status::Live } else { Status::Mismatch };

@@ -2,9 +2,10 @@
 
 use mta_sts::{FindError, Record, RecordError};
 
-use super::{Status, Verdict, readable, shown, starts_like, texts, without_values};
+use super::{Status, Verdict, shown, starts_like, texts, without_values};
 use crate::answer::Answer;
 use crate::expected::{Expected, Kind};
+use crate::foreign::readable;
 use crate::hint::Hint;
 
 /// Judges one server's answer, its aliases followed.

@@ -1,6 +1,7 @@
 //! Each case is text: what servers said, and the row that comes of it.
 
 use super::*;
+use crate::foreign::MAX_FOUND_BYTES;
 
 const ID: &str = "abc123";
 const NONCE: &str = "a1b2c3d4e5f6a7b8";
@@ -43,6 +44,7 @@ fn said(text: &str, value: fn(&str) -> Value) -> Result<Answer, Failure> {
         match part.strip_prefix("-> ") {
             Some("circle") => end = Some(End::Circle),
             Some("long") => end = Some(End::TooLong),
+            Some("bare") => end = Some(End::Bare),
             Some("nodata") => end = Some(End::NoData),
             Some("nxdomain") => end = Some(End::NoName),
             Some(alias) => aliases.push(alias.to_owned()),
@@ -170,6 +172,15 @@ fn all_name_servers_have_to_agree_and_one_that_fails_does_not_count() {
 }
 
 #[test]
+fn servers_disagree_only_where_one_has_what_is_wanted() {
+    check_sts(&["nxdomain", "-> a.net | -> nodata"], "NOT_PUBLISHED ALIAS_TO_NOTHING");
+    check_sts(&["-> a.net | -> nodata", "nodata"], "NOT_PUBLISHED ALIAS_TO_NOTHING");
+    check_sts(&["nxdomain", "v=STSv1; id=old1;"], "MISMATCH OLD_ID");
+    check_sts(&["v=STSv1; id=old1;", "v=STSv1; id=other;"], "MISMATCH OLD_ID");
+    check_sts(&["v=STSv1; id=abc123;", "v=STSv1; id=abc123; | x"], "LIVE UNRELATED_TXT");
+}
+
+#[test]
 fn a_look_without_an_answer_is_no_status() {
     for (failure, code) in [
         ("timeout", "? TIMEOUT"),
@@ -189,6 +200,8 @@ fn a_look_without_an_answer_is_no_status() {
 fn the_cname_row_is_live_through_any_way_to_our_target() {
     let target = "a1b2c3d4e5f6a7b8.eu-1.region.test";
     check_cname(&[&format!("-> {target}")], "LIVE");
+    let unproven = Expected { proven: false, ..expected() };
+    check_cname_of(&unproven, &[&format!("-> {target}")], "LIVE");
     check_cname(&[&format!("-> mta-sts.parent.com | -> {target} | 192.0.2.81")], "LIVE");
     check_cname(&["nodata"], "NOT_PUBLISHED");
     check_cname(&["nxdomain"], "NOT_PUBLISHED");
@@ -214,6 +227,9 @@ fn what_reaches_the_region_without_our_target_is_live_only_once_proven() {
     check_cname_of(&unproven, &["192.0.2.81"], "MISMATCH FLATTENED");
     check_cname_of(&expected(), &["-> eu-1.region.test"], "LIVE");
     check_cname_of(&unproven, &["-> eu-1.region.test"], "MISMATCH CNAME_OTHER_TARGET");
+    let through = "-> mta-sts.parent.com | -> a1b2c3d4e5f6a7b8.eu-1.region.test";
+    check_cname_of(&expected(), &[through], "LIVE");
+    check_cname_of(&unproven, &[through], "MISMATCH CNAME_OTHER_TARGET");
 }
 
 #[test]
@@ -334,6 +350,8 @@ fn the_record_is_gone_only_if_every_server_says_so() {
     };
     check(&["nxdomain", "nodata"], true);
     check(&["v=spf1 -all"], true);
+    check(&["-> a.net | -> nodata"], true);
+    check(&["-> a.net | -> bare"], false);
     check(&["nxdomain", "timeout"], false);
     check(&["nxdomain", "v=STSv1; id=abc123;"], false);
     check(&["v=stsv1; id=;"], false);
@@ -352,7 +370,44 @@ fn hostile_values_are_shown_escaped_and_cut() {
 }
 
 #[test]
-fn a_proof_is_seen_at_any_name_server() {
+fn nothing_foreign_gets_into_a_sentence_or_a_row_as_it_came() {
+    let evil = "a\0b\r\n\x1b[31m\u{202e}c";
+    let records = [
+        format!("v=TLSRPTv1; rua=mailto:{evil}"),
+        format!("v=TLSRPTv1; rua=x:{evil} | v=TLSRPTv1; rua=y:{evil},z:{evil}"),
+        format!("v=STSv1; id={evil};"),
+        format!("v=STSv1; id=a; {evil}=x;"),
+        format!("v=STSx{evil}"),
+        format!("-> {evil} | -> nodata"),
+        format!("-> {evil} | -> circle"),
+        format!("-> {evil}"),
+        "-> x".repeat(2_000),
+    ];
+    for record in &records {
+        let sight = |value| Sight { servers: all_said(&[record], value), resolvers: Vec::new() };
+        let seen =
+            Seen { cname: sight(host), sts: sight(text), tls_rpt: sight(text), ..Seen::default() };
+        for (kind, outcome) in judge(&expected(), &seen, &Probes::default()) {
+            let Outcome::Known(verdict) = outcome else { panic!("{outcome:?}") };
+            let sentence = verdict.hint.map(|hint| hint.sentence).unwrap_or_default();
+            for shown in [verdict.found, sentence] {
+                let hidden = |c: char| c.is_control() || c == '\u{202e}';
+                assert!(!shown.contains(hidden), "{kind:?}: {shown:?}");
+                assert!(shown.len() <= MAX_FOUND_BYTES, "{kind:?}: {}", shown.len());
+            }
+        }
+    }
+    let malformed = Err(Failure::Malformed(evil.to_owned()));
+    let servers = vec![("ns1.example.com".to_owned(), malformed)];
+    let sts = Sight { servers, resolvers: Vec::new() };
+    let seen = Seen { sts, ..Seen::default() };
+    let unknown = outcome(Kind::Sts, &expected(), &seen, &Probes::default());
+    let Outcome::Unknown { why, .. } = unknown else { panic!("{unknown:?}") };
+    assert!(!why.contains(char::is_control), "{why:?}");
+}
+
+#[test]
+fn a_proof_is_seen_in_the_alias_at_any_name_server_and_in_the_txt_at_all() {
     let target = "-> a1b2c3d4e5f6a7b8.eu-1.region.test";
     let check = |cname: &[&str], txt: &[&str], wanted: bool| {
         let cname = Sight { servers: all_said(cname, host), resolvers: Vec::new() };
@@ -360,7 +415,13 @@ fn a_proof_is_seen_at_any_name_server() {
         assert_eq!(proof_seen(&expected(), &seen), wanted, "{cname:?} {txt:?}", cname = seen.cname);
     };
     check(&["nxdomain", target], &[], true);
-    check(&["timeout"], &["nodata", "dmarcer=a1b2c3d4e5f6a7b8"], true);
+    check(&["nxdomain", &format!("-> mta-sts.parent.com | {target}")], &[], false);
+    let txt = "v=x | dmarcer=a1b2c3d4e5f6a7b8";
+    check(&["timeout"], &[txt, txt], true);
+    check(&["timeout"], &["nodata", txt], false);
+    check(&["timeout"], &["timeout", txt], false);
+    check(&["timeout"], &["-> a.net | dmarcer=a1b2c3d4e5f6a7b8"], false);
+    check(&["timeout"], &[&format!("{txt} | dmarcer=ffffffffffffffff")], false);
     check(&["-> ffffffffffffffff.eu-1.region.test"], &["dmarcer=ffffffffffffffff"], false);
     check(&["192.0.2.81"], &["nodata"], false);
 }

@@ -4,6 +4,7 @@
 
 use super::{Status, Verdict, shown, starts_like, texts, without_values};
 use crate::answer::Answer;
+use crate::foreign::readable;
 use crate::hint::Hint;
 
 /// How a record begins; what does not is none
@@ -37,12 +38,12 @@ pub(super) fn judge(ours: &str, answer: &Answer) -> Verdict {
     Verdict { status, found: shown(&values), hint }
 }
 
-/// The `rua` targets of a TLS-RPT record; none for another TXT value.
+/// The `rua` targets of a TLS-RPT record, readable; none for another TXT value.
 fn targets(value: &[u8]) -> Option<Vec<String>> {
     let text = String::from_utf8_lossy(value);
     let fields = text.strip_prefix(VERSION)?.strip_prefix(';')?;
     let rua = fields.split(';').find_map(|field| field.trim().strip_prefix("rua="));
-    let targets = rua.unwrap_or_default().split(',').map(|target| target.trim().to_owned());
+    let targets = rua.unwrap_or_default().split(',').map(|t| readable(t.trim().as_bytes()));
     Some(targets.filter(|target| !target.is_empty()).collect())
 }
 

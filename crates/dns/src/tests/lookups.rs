@@ -2,18 +2,19 @@
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::{MX, TXT};
-use hickory_proto::rr::{Name, RData};
+use hickory_proto::rr::{Name, RData, RecordType};
 use hosting::Domain;
+use tokio::time::{Duration, Instant, sleep};
 
 use super::name_server::{NameServer, Quirk, address, start};
 use crate::answer::Failure;
 use crate::config::Config;
 use crate::expected::{Expected, Kind};
+use crate::inquiry::Lookup;
 use crate::judge::{Outcome, Status};
 use crate::look::{Looked, look};
 use crate::mx::{self, Mx};
 use crate::proof::observe;
-use crate::zone::Lookup;
 
 const TARGET: &str = "a1b2c3d4e5f6a7b8.eu-1.region.test";
 
@@ -151,7 +152,7 @@ async fn silence_and_forgery_end_in_a_timeout_and_within_ten_seconds() {
         .map(|quirk| async move {
             let world = world().await;
             world.misbehave(quirk);
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             assert_eq!(world.summary().await, "? TIMEOUT, ? TIMEOUT, ? TIMEOUT", "{quirk:?}");
             assert!(began.elapsed().as_secs() < 10, "{quirk:?}");
         })
@@ -233,7 +234,8 @@ async fn aliases_are_followed_out_of_the_zone_but_not_for_ever() {
     );
     for (hops, wanted) in [(1, "LIVE"), (8, "LIVE"), (16, "MISMATCH CNAME_CHAIN_LONG")] {
         world.resolver.set(&format!("{}other.test CNAME {TARGET}", chain(hops)));
-        let looked = world.look().await;
+        let proven = Expected { proven: true, ..expected() };
+        let looked = look(&world.lookup, &proven).await;
         let found = summary(&looked.outcomes[1].1);
         assert!(found.starts_with(wanted), "{hops}: {found}");
         assert!(summary(&looked.outcomes[0].1).starts_with("LIVE"), "{hops}");
@@ -387,4 +389,151 @@ async fn what_has_no_mailbox_is_not_asked_for() {
     let looked = look(&world.lookup, &expected).await;
     assert_eq!(looked.outcomes[2].0, Kind::TlsRpt);
     assert_eq!(summary(&looked.outcomes[2].1), "REGION_INTAKE_NOT_CONFIGURED");
+}
+
+#[tokio::test]
+async fn a_slow_server_fails_alone_and_what_it_says_in_five_seconds_counts() {
+    let world = world().await;
+    let flat = GOOD.replace(&format!("CNAME {TARGET}"), "A 203.0.113.9");
+    world.zone[0].set(&flat);
+    // Too slow for one question after the other, not for one.
+    world.zone[1].set(&flat.replace("abc123", "older"));
+    world.zone[1].misbehave(Quirk::Slow(Duration::from_millis(4_500)));
+    let looked = world.look().await;
+    assert_eq!(summary(&looked.outcomes[0].1), "MISMATCH A_RECORD");
+    assert_eq!(summary(&looked.outcomes[1].1), "MISMATCH NAME_SERVERS_DISAGREE");
+}
+
+#[tokio::test]
+async fn too_many_name_servers_are_refused_before_anybody_is_asked_for_them() {
+    let world = world().await;
+    let servers: String =
+        (1..=33).map(|n| format!("example.test NS ns{n}.victim.test\n")).collect();
+    world.resolver.set(&format!("test SOA ns.test\n{servers}"));
+    let unknown = "? NO_NAME_SERVERS";
+    assert_eq!(world.summary().await, [unknown, unknown, unknown].join(", "));
+    let domain = Domain::parse("example.test").unwrap();
+    assert_eq!(observe(&world.lookup, &domain).await, Err(Failure::TooManyServers(33)));
+    assert!(world.resolver.asked() < 10, "{}", world.resolver.asked());
+}
+
+#[tokio::test]
+async fn servers_that_refer_to_ever_more_are_asked_so_many_questions_and_prove_nothing() {
+    let world = world().await;
+    let each = |line: fn(usize) -> String| (1..=32).map(line).collect::<String>();
+    let addresses = each(|n| format!("a{n}.test A 127.0.0.2\nb{n}.test A 127.0.0.3\n"));
+    let servers = each(|n| format!("example.test NS a{n}.test\n"));
+    world.resolver.set(&format!("test SOA ns.test\n{servers}{addresses}"));
+    let below = each(|n| {
+        format!("_dmarcer.example.test NS b{n}.test\nmta-sts.example.test NS b{n}.test\n")
+    });
+    world.zone[0].set(&format!("example.test SOA ns1.example.test\n{below}"));
+    world.zone[1].set(
+        "_dmarcer.example.test SOA b1.test
+        _dmarcer.example.test TXT dmarcer=a1b2c3d4e5f6a7b8
+        mta-sts.example.test SOA b1.test
+        mta-sts.example.test A 192.0.2.81",
+    );
+    let domain = Domain::parse("example.test").unwrap();
+    let observed = observe(&world.lookup, &domain).await.unwrap();
+    assert!(observed.iter().any(|o| o.found == Err(Failure::TooManyQuestions)), "{observed:?}");
+    let asked = world.resolver.asked() + world.zone[0].asked() + world.zone[1].asked();
+    assert!(asked <= 300, "{asked}");
+}
+
+#[tokio::test]
+async fn a_zone_of_silent_servers_keeps_nobody_else_waiting() {
+    let (port, [resolver, silent, good]) = start::<3>().await;
+    let servers: String = (1..=32)
+        .map(|n| format!("silent.test NS s{n}.silent.test\ns{n}.silent.test A 127.0.0.2\n"))
+        .collect();
+    resolver.set(&format!(
+        "test SOA ns.test
+        silent.test SOA s1.silent.test
+        {servers}
+        example.test NS ns.example.test
+        ns.example.test A 127.0.0.3
+        {GOOD}"
+    ));
+    silent.misbehave(Quirk::Silent);
+    good.set(GOOD);
+    let resolvers = vec![address(1, port)];
+    let config =
+        Config { authoritative_port: port, resolvers: resolvers.clone(), ..Config::default() };
+    let lookup = Lookup::new(config, resolvers);
+    let domain = Domain::parse("silent.test").unwrap();
+    let hostile = Expected { domain, ..expected() };
+    let later = async {
+        while silent.asked() < 16 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let began = Instant::now();
+        let looked = look(&lookup, &expected()).await;
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        looked
+    };
+    tokio::select! {
+        first = look(&lookup, &hostile) => panic!("{first:?}"),
+        looked = later => assert!(looked.proof_seen, "{looked:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_name_server_whose_addresses_are_not_all_known_proves_nothing() {
+    let world = world().await;
+    let domain = Domain::parse("example.test").unwrap();
+    let failures = async || {
+        let observed = observe(&world.lookup, &domain).await.unwrap();
+        let failed = observed.into_iter().filter(|o| o.found.is_err());
+        failed.map(|o| o.server).collect::<Vec<_>>()
+    };
+    for family in [RecordType::A, RecordType::AAAA] {
+        world.resolver.misbehave(Quirk::FailsFor(family));
+        assert_eq!(failures().await, ["ns1.example.test", "ns2.example.test"], "{family}");
+    }
+    world.resolver.misbehave(Quirk::None);
+    world.resolver.set(&format!(
+        "{INTERNET}{GOOD}example.test NS gone.example.test
+        example.test NS circle.example.test
+        circle.example.test CNAME circle.example.test"
+    ));
+    assert_eq!(failures().await, ["circle.example.test"]);
+}
+
+#[tokio::test]
+async fn a_referral_sideways_or_up_is_a_lame_server() {
+    let world = world().await;
+    world.resolver.set(&format!("{INTERNET}{GOOD}"));
+    for elsewhere in ["example.test", "test", "other.test"] {
+        world.zone[0].set(&format!("{elsewhere} NS ns2.example.test"));
+        let lame = match elsewhere {
+            // It has nothing to refer to for our names, so it answers.
+            "other.test" => "MISMATCH NAME_SERVERS_DISAGREE",
+            _ => "LIVE LAME_DELEGATION",
+        };
+        assert_eq!(world.summary().await, [lame, lame, lame].join(", "), "{elsewhere}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_no_mx_only_with_its_soa_or_from_two_resolvers() {
+    let (port, [first, second]) = start::<2>().await;
+    let domain = Domain::parse("example.test").unwrap();
+    let mx = async |resolvers: Vec<u8>| {
+        let resolvers = resolvers.into_iter().map(|nth| address(nth, port)).collect();
+        mx::look_up(&Lookup::new(Config::default(), resolvers), &domain).await
+    };
+    for server in [&first, &second] {
+        server.set("example.test SOA ns.example.test");
+    }
+    first.misbehave(Quirk::Bare);
+    assert!(mx(vec![1]).await.is_err());
+    assert_eq!(mx(vec![2]).await, Ok(Mx::None));
+    assert_eq!(mx(vec![1, 2]).await, Ok(Mx::None));
+    second.set("example.test MX 10 mx.example.test");
+    assert_eq!(mx(vec![1, 2]).await, Ok(Mx::Hosts(vec![(10, "mx.example.test".into())])));
+    second.misbehave(Quirk::Bare);
+    assert_eq!(mx(vec![1, 2]).await, Ok(Mx::None));
+    second.misbehave(Quirk::Code(ResponseCode::ServFail));
+    assert!(mx(vec![1, 2]).await.is_err());
 }

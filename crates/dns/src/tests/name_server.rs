@@ -3,7 +3,9 @@
 //! Asked with recursion it follows aliases in its own data, as a resolver would.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SOA, TXT};
@@ -16,6 +18,12 @@ use tokio::net::{TcpListener, UdpSocket};
 pub(super) enum Quirk {
     None,
     Silent,
+    /// Answers after so long.
+    Slow(Duration),
+    /// Has no answer to this type.
+    FailsFor(RecordType),
+    /// An empty answer without the SOA that shows that there is nothing.
+    Bare,
     Code(ResponseCode),
     /// Answers without authority.
     Lame,
@@ -47,6 +55,7 @@ pub(super) struct NameServer {
 struct State {
     records: Mutex<Vec<Record>>,
     quirk: Mutex<Quirk>,
+    asked: AtomicUsize,
 }
 
 /// Servers at 127.0.0.1, 127.0.0.2, …, all on one port.
@@ -75,7 +84,11 @@ pub(super) fn address(nth: u8, port: u16) -> SocketAddr {
 
 impl NameServer {
     fn serve(tcp: TcpListener, udp: UdpSocket) -> NameServer {
-        let state = Arc::new(State { records: Mutex::default(), quirk: Mutex::new(Quirk::None) });
+        let state = Arc::new(State {
+            records: Mutex::default(),
+            quirk: Mutex::new(Quirk::None),
+            asked: AtomicUsize::new(0),
+        });
         tokio::spawn(serve_udp(udp, state.clone()));
         tokio::spawn(serve_tcp(tcp, state.clone()));
         NameServer { state }
@@ -91,6 +104,11 @@ impl NameServer {
     pub(super) fn add(&self, name: &str, data: RData) {
         let name = Name::from_ascii(format!("{name}.")).unwrap();
         self.state.records.lock().unwrap().push(Record::from_rdata(name, 60, data));
+    }
+
+    /// How many questions came, those that were sent again included.
+    pub(super) fn asked(&self) -> usize {
+        self.state.asked.load(Ordering::Relaxed)
     }
 
     pub(super) fn misbehave(&self, quirk: Quirk) {
@@ -122,13 +140,21 @@ fn record(line: &str) -> Record {
 }
 
 async fn serve_udp(socket: UdpSocket, state: Arc<State>) {
+    let socket = Arc::new(socket);
     let mut buffer = [0; 2048];
     loop {
         let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
         let request = Message::from_vec(&buffer[..length]).unwrap();
-        for answer in state.over_udp(&request) {
-            let _ = socket.send_to(&answer, from).await;
-        }
+        state.asked.fetch_add(1, Ordering::Relaxed);
+        let (socket, state) = (socket.clone(), state.clone());
+        tokio::spawn(async move {
+            if let Quirk::Slow(wait) = state.quirk() {
+                tokio::time::sleep(wait).await;
+            }
+            for answer in state.over_udp(&request) {
+                let _ = socket.send_to(&answer, from).await;
+            }
+        });
     }
 }
 
@@ -193,6 +219,10 @@ impl State {
         answer.metadata.authoritative = !request.metadata.recursion_desired;
         match self.quirk() {
             Quirk::Code(code) => answer.metadata.response_code = code,
+            Quirk::FailsFor(kind) if kind == question.query_type() => {
+                answer.metadata.response_code = ResponseCode::ServFail;
+            }
+            Quirk::Bare => {}
             Quirk::Bogus if !request.metadata.checking_disabled => {
                 answer.metadata.response_code = ResponseCode::ServFail;
             }

@@ -12,10 +12,11 @@ use hickory_proto::op::ResponseCode;
 use jiff::{SignedDuration, Timestamp};
 use service::Shutdown;
 use service::caller::{Authenticator, Caller, Role};
-use service::clock::SetClock;
+use service::clock::{Clock, SetClock};
 use service::config::Secret;
 use service::grpc::{Services, bind};
 use service::peer::{Peer, peer};
+use store::{Store, sqlx};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Response, Status};
@@ -195,6 +196,12 @@ impl World {
             None => signer.tombstone(RECORDS_BUCKET, "claim-1", place),
         };
         self.bus.put(RECORDS_BUCKET, "claim-1", envelope.into()).await.unwrap();
+    }
+
+    /// A second pair of hands on the service's tables.
+    async fn store(&self) -> Store {
+        let url = format!("sqlite://{}", self.folder.path().join("dns.db").display());
+        Store::open(&url, "dns", crate::sql::STEPS).await.unwrap()
     }
 
     /// What the bus says of the claim: none before anything was told, `Some(None)` once taken back.
@@ -413,4 +420,34 @@ async fn a_document_that_nobody_vouches_for_is_passed_over() {
     world.tell(1, Some(document("abc123"))).await;
     eventually("told", || async { world.told().await.is_some() }).await;
     assert!(world.bus.get(STATUS_BUCKET, "claim-2").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_claim_whose_check_fails_is_put_off_and_holds_up_no_other() {
+    let world = world().await;
+    let store = world.store().await;
+    let now = world.clock.now();
+    let broken = RecordsDocument { claim_id: "broken".into(), ..document("abc123") };
+    let long_ago = now - SignedDuration::from_hours(1);
+    // What nobody can read, and due before all others.
+    let mut write = store.write().await.unwrap();
+    sqlx::query(
+        "INSERT INTO watched (claim_id, revision, workspace_id, domain, document, changed_at, \
+                              next_check_at) VALUES ($1, 1, 'acme', $2, x'ff', $3, $3)",
+    )
+    .bind(&broken.claim_id)
+    .bind(&broken.domain)
+    .bind(long_ago.as_millisecond())
+    .execute(&mut *write)
+    .await
+    .unwrap();
+    write.commit().await.unwrap();
+    // Slow enough for the failure to come in between.
+    world.name_server.misbehave(Quirk::Slow(Duration::from_millis(200)));
+    world.tell(1, Some(document("abc123"))).await;
+    eventually("told", || async { world.told().await.is_some() }).await;
+    let due = crate::sql::due(&store, now, 10).await.unwrap();
+    assert!(due.iter().all(|due| due.claim_id != "broken"), "{due:?}");
+    let later = crate::sql::due(&store, now + SignedDuration::from_secs(2), 10).await.unwrap();
+    assert!(later.iter().any(|due| due.claim_id == "broken" && due.pause_ms >= 1_000), "{later:?}");
 }
