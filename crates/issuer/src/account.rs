@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use store::StoreError;
 use tokio::sync::Mutex;
 use tracing::info;
 use zeroize::Zeroizing;
 
 use crate::Core;
 use crate::config::{Config, ConfigError};
-use crate::failure::Failure;
+use crate::failure::{Failure, Question};
 use crate::http::{BadRoots, CaHttp};
 use crate::sql::Membership;
 
@@ -60,10 +61,12 @@ impl Acme {
     }
 
     /// Forgets an account that the CA does not know any more; the next order makes another.
-    pub(crate) async fn forget(&self, core: &Core) -> Result<(), Failure> {
+    ///
+    /// Orders under way hear it one after the other: the account that one of them has made stays.
+    pub(crate) async fn forget(&self, core: &Core, thumbprint: &str) -> Result<(), StoreError> {
         let mut account = self.account.lock().await;
-        core.db.leave(&self.directory).await.map_err(|e| ours(&e))?;
-        *account = None;
+        core.db.leave(&self.directory, thumbprint).await?;
+        account.take_if(|account| account.key_thumbprint() == thumbprint);
         Ok(())
     }
 
@@ -116,15 +119,13 @@ impl Acme {
 
 /// What an error means while no order is asked for: whatever it is, the order stays unasked.
 fn of_account(error: instant_acme::Error) -> Failure {
+    let question = Question::NotSent;
     match Failure::of(error, "this account") {
-        Failure::Outage { why, retry_after, .. } => {
-            Failure::Outage { why, reached: false, retry_after }
+        Failure::Outage { why, retry_after, .. } => Failure::Outage { why, question, retry_after },
+        Failure::Refused { why, retry_after, .. } => {
+            let why = format!("the CA gives us no account: {why}");
+            Failure::Outage { why, question, retry_after }
         }
-        Failure::Refused { why, .. } => Failure::Outage {
-            why: format!("the CA gives us no account: {why}"),
-            reached: false,
-            retry_after: None,
-        },
         other => other,
     }
 }

@@ -55,8 +55,8 @@ impl CertificateService for Api {
         if !hosted.proven {
             return Err(refusal(&not_proven()));
         }
-        let begun =
-            order::begin(&self.core, domain.as_str(), &hosted.region, Reason::Reissue).await;
+        let (core, region) = (&self.core, hosted.region.as_str());
+        let begun = order::begin_reissue(core, domain.as_str(), region, &by.workspace).await;
         let id = match begun.map_err(fault)? {
             Begun::Order(id) => id,
             Begun::Refused(no) => return Err(refusal(&no)),
@@ -131,7 +131,7 @@ impl Api {
 
     async fn remembered(&self, domain: &Domain, by: &Caller) -> Result<Option<Hosted>, Fault> {
         let name = self.core.db.name(domain.as_str()).await?;
-        if name.workspace != by.workspace {
+        if name.workspace.is_empty() || name.workspace != by.workspace {
             return Ok(None);
         }
         let hosted_in = self.core.db.hosted_in(domain.as_str()).await?;

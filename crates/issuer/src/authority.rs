@@ -73,10 +73,14 @@ impl Authority {
         }
     }
 
-    /// Forgets the account: the CA does not know it any more.
-    pub(crate) async fn forget_account(&self, core: &Core) -> Result<(), Failure> {
+    /// Forgets the account with this thumbprint: the CA does not know it any more.
+    pub(crate) async fn forget_account(
+        &self,
+        core: &Core,
+        thumbprint: &str,
+    ) -> Result<(), StoreError> {
         match self {
-            Authority::Acme(acme) => acme.forget(core).await,
+            Authority::Acme(acme) => acme.forget(core, thumbprint).await,
             Authority::Local(_) => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! The keys of `[issuer]`.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
@@ -15,6 +16,10 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// More orders at once bring nothing: a CA's limit on an account is 300 in three hours.
 const MAX_ORDERS_AT_ONCE: usize = 64;
+
+/// Shorter ones would end before a renewal that fails once is tried again; longer ones are not taken
+/// by clients such as Apple's, whoever signed.
+const LOCAL_VALIDITY_SECONDS: RangeInclusive<u64> = 5 * 60..=825 * 24 * 60 * 60;
 
 /// `[issuer]`.
 ///
@@ -43,7 +48,7 @@ pub struct Config {
     pub kek: Option<Secret>,
     /// Orders under way at the same time, 1 to 64.
     pub orders_at_once: usize,
-    /// Seconds that a certificate of the local CA is valid, at least 60.
+    /// Seconds that a certificate of the local CA is valid, from 5 minutes to 825 days.
     pub local_validity_seconds: u64,
 }
 
@@ -117,8 +122,11 @@ impl Config {
         if !(1..=MAX_ORDERS_AT_ONCE).contains(&self.orders_at_once) {
             return wrong("orders_at_once", "it has to be 1 to 64");
         }
-        if self.local_validity_seconds < 60 {
-            return wrong("local_validity_seconds", "it has to be at least 60");
+        if !LOCAL_VALIDITY_SECONDS.contains(&self.local_validity_seconds) {
+            return wrong(
+                "local_validity_seconds",
+                "it has to be 300 (5 minutes) to 71280000 (825 days)",
+            );
         }
         self.eab_key()?;
         self.written_kek()?;
@@ -194,7 +202,10 @@ mod tests {
         check("directory = 'acme.example'", "issuer.directory");
         check("directory = 'http://127.0.0.1/dir'", "issuer.directory");
         check("orders_at_once = 0", "issuer.orders_at_once");
-        check("local_validity_seconds = 5", "issuer.local_validity_seconds");
+        for seconds in [0_u64, 5, 299, 71_280_001, i64::MAX as u64] {
+            let text = format!("local_validity_seconds = {seconds}");
+            check(&text, "issuer.local_validity_seconds");
+        }
         check("kek = 'abc'", "issuer.kek");
         check("kind = 'acmee'", "acmee");
         check("fallback = {}", "fallback");

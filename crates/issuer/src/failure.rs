@@ -1,5 +1,6 @@
 //! What can go wrong between us and a CA, and what the owner of a domain is told of it.
 
+use http::StatusCode;
 use instant_acme::{Error, Problem};
 use jiff::SignedDuration;
 
@@ -11,21 +12,28 @@ const MAX_DETAIL_CHARS: usize = 300;
 /// After a 429 that names no time. The shortest of the windows that CAs count in.
 const BUSY_PAUSE: SignedDuration = SignedDuration::from_hours(1);
 
+/// What became of the question that was on its way when the CA did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// It can't have got there.
+    NotSent,
+    /// The CA says that it did nothing.
+    TurnedAway,
+    /// The CA may have done what it was asked for.
+    Lost,
+}
+
 /// Why there is no certificate yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The CA does not answer: nothing was turned down.
-    Outage {
-        why: String,
-        /// The question may have got there.
-        reached: bool,
-        retry_after: Option<SignedDuration>,
-    },
+    Outage { why: String, question: Question, retry_after: Option<SignedDuration> },
     /// The CA turned the order down.
     Refused {
         why: String,
         /// It did not find our answer to its challenge.
         validation: bool,
+        /// It has counted enough of us until then.
         retry_after: Option<SignedDuration>,
     },
     /// The CA is still at it.
@@ -46,7 +54,14 @@ impl Failure {
 
     /// The CA looked for our answer at `host`, and this is what it says.
     pub(crate) fn of_validation(problem: &Problem, host: &str) -> Failure {
-        Failure::Refused { why: sentence(problem, host), validation: true, retry_after: None }
+        let why = match kind(problem) {
+            "unauthorized" => {
+                let detail = detail(problem);
+                format!("the CA found another answer than ours at {}: {detail}", place(host))
+            }
+            _ => sentence(problem, host),
+        };
+        Failure::Refused { why, validation: true, retry_after: None }
     }
 
     /// What an ACME client's error means for an order for `host`.
@@ -54,7 +69,7 @@ impl Failure {
         match error {
             Error::Api(problem) => of_problem(&problem, host),
             Error::Other(inner) => match inner.downcast::<Unanswered>() {
-                Ok(unanswered) => of_unanswered(&unanswered),
+                Ok(unanswered) => of_unanswered(&unanswered, host),
                 Err(other) => lost(&other.to_string()),
             },
             other => lost(&other.to_string()),
@@ -66,7 +81,7 @@ impl From<BadRoots> for Failure {
     fn from(roots: BadRoots) -> Failure {
         Failure::Outage {
             why: format!("the CA can't be asked: {roots}"),
-            reached: false,
+            question: Question::NotSent,
             retry_after: None,
         }
     }
@@ -75,24 +90,37 @@ impl From<BadRoots> for Failure {
 fn lost(why: &str) -> Failure {
     Failure::Outage {
         why: format!("the CA's answer can't be understood: {}", clean(why)),
-        reached: true,
+        question: Question::Lost,
         retry_after: None,
     }
 }
 
-fn of_unanswered(unanswered: &Unanswered) -> Failure {
-    let reached = !matches!(unanswered, Unanswered::Unreached(_));
-    let retry_after = match unanswered {
-        Unanswered::Unable { status, retry_after, .. } => {
-            let limited = *status == http::StatusCode::TOO_MANY_REQUESTS;
-            retry_after.or(limited.then_some(BUSY_PAUSE))
+fn of_unanswered(unanswered: &Unanswered, host: &str) -> Failure {
+    let mut why = format!("the CA doesn't answer: {}", clean(&unanswered.to_string()));
+    if let Unanswered::Unable { problem: Some(problem), .. } = unanswered {
+        why = format!("{why}: {}", detail(problem));
+    }
+    let outage = |question, retry_after| Failure::Outage { why, question, retry_after };
+    match unanswered {
+        Unanswered::Unreached(_) => outage(Question::NotSent, None),
+        Unanswered::Lost(_) => outage(Question::Lost, None),
+        Unanswered::Unable { status, problem, retry_after, asked } => {
+            let limited = *status == StatusCode::TOO_MANY_REQUESTS;
+            let retry_after = retry_after.or(limited.then_some(BUSY_PAUSE));
+            // Said by something between us and the CA, which may have done it.
+            let between = [StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT].contains(status);
+            match problem {
+                // A limit on this name or on us (RFC 8555 section 6.6): others may have room.
+                Some(problem) if limited && kind(problem) == "rateLimited" => Failure::Refused {
+                    why: sentence(problem, host),
+                    validation: false,
+                    retry_after,
+                },
+                _ if !*asked => outage(Question::NotSent, retry_after),
+                _ if between => outage(Question::Lost, retry_after),
+                _ => outage(Question::TurnedAway, retry_after),
+            }
         }
-        _ => None,
-    };
-    Failure::Outage {
-        why: format!("the CA doesn't answer: {}", clean(&unanswered.to_string())),
-        reached,
-        retry_after,
     }
 }
 
@@ -105,12 +133,12 @@ fn of_problem(problem: &Problem, host: &str) -> Failure {
         // The client has tried three times by then; the CA has looked at nothing but the nonce.
         "badNonce" => Failure::Outage {
             why: "the CA didn't take our nonces".to_owned(),
-            reached: false,
+            question: Question::NotSent,
             retry_after: None,
         },
         "serverInternal" => Failure::Outage {
             why: format!("the CA is broken at this moment: {}", detail(problem)),
-            reached: true,
+            question: Question::TurnedAway,
             retry_after: None,
         },
         _ => Failure::refused(sentence(problem, host)),
@@ -120,10 +148,9 @@ fn of_problem(problem: &Problem, host: &str) -> Failure {
 /// A CA's problem (RFC 8555 section 6.7) in a sentence that an owner can act on.
 fn sentence(problem: &Problem, host: &str) -> String {
     let detail = detail(problem);
-    let at = format!("http://{host}/.well-known/acme-challenge/…");
+    let at = place(host);
     match kind(problem) {
         "connection" => format!("the CA could not reach {at}: {detail}"),
-        "unauthorized" => format!("the CA found another answer than ours at {at}: {detail}"),
         "dns" => format!("the CA could not look up {host} in DNS: {detail}"),
         "caa" => format!("the CAA records of {host} don't allow this CA: {detail}"),
         "tls" => format!("the CA was redirected from {at} to a TLS error: {detail}"),
@@ -135,6 +162,11 @@ fn sentence(problem: &Problem, host: &str) -> String {
         "" => format!("the CA refused: {detail}"),
         other => format!("the CA refused ({}): {detail}", clean(other)),
     }
+}
+
+/// Where a CA looks for our answer.
+fn place(host: &str) -> String {
+    format!("http://{host}/.well-known/acme-challenge/…")
 }
 
 /// The last part of the problem's type: `connection` of `urn:ietf:params:acme:error:connection`.
@@ -182,10 +214,18 @@ mod tests {
         }
         let at = "http://mta-sts.example.com/.well-known/acme-challenge/…";
         check("connection", &format!("the CA could not reach {at}: It is so"));
-        check("unauthorized", &format!("the CA found another answer than ours at {at}: It is so"));
+        check("unauthorized", "the CA refused (unauthorized): It is so");
         check("dns", "the CA could not look up mta-sts.example.com in DNS: It is so");
         check("caa", "the CAA records of mta-sts.example.com don't allow this CA: It is so");
         check("newlyInvented", "the CA refused (newlyInvented): It is so");
+    }
+
+    #[test]
+    fn another_answer_than_ours_is_only_told_of_a_validation() {
+        let failure = Failure::of_validation(&problem("unauthorized", 403), HOST);
+        let at = "http://mta-sts.example.com/.well-known/acme-challenge/…";
+        let why = format!("the CA found another answer than ours at {at}: It is so");
+        assert_eq!(failure, Failure::Refused { why, validation: true, retry_after: None });
     }
 
     #[test]
@@ -196,29 +236,60 @@ mod tests {
         check("accountDoesNotExist", 400, &Failure::AccountGone);
         check("malformed", 404, &Failure::OrderGone);
         let broken = Failure::of(Error::Api(problem("serverInternal", 500)), HOST);
-        assert!(matches!(broken, Failure::Outage { reached: true, .. }));
+        assert!(matches!(broken, Failure::Outage { question: Question::TurnedAway, .. }));
     }
 
     #[test]
-    fn a_question_that_did_not_leave_is_known_as_such() {
-        let unreached = Unanswered::Unreached("connection refused".into());
-        let failure = Failure::of(Error::Other(Box::new(unreached)), HOST);
-        assert!(matches!(failure, Failure::Outage { reached: false, .. }), "{failure:?}");
-        let lost = Unanswered::Lost("connection reset".into());
-        let failure = Failure::of(Error::Other(Box::new(lost)), HOST);
-        assert!(matches!(failure, Failure::Outage { reached: true, .. }), "{failure:?}");
-    }
-
-    #[test]
-    fn a_limit_without_a_time_is_left_alone_for_an_hour() {
-        let busy = Unanswered::Unable {
-            status: http::StatusCode::TOO_MANY_REQUESTS,
-            why: "too many".into(),
+    fn what_became_of_a_question_is_known_as_far_as_it_can_be() {
+        fn check(unanswered: Unanswered, expected: Question) {
+            let told = unanswered.to_string();
+            match Failure::of(Error::Other(Box::new(unanswered)), HOST) {
+                Failure::Outage { question, .. } => assert_eq!(question, expected, "{told}"),
+                other => panic!("{told}: {other:?}"),
+            }
+        }
+        let unable = |status: u16, asked| Unanswered::Unable {
+            status: StatusCode::from_u16(status).unwrap(),
+            problem: None,
             retry_after: None,
+            asked,
         };
-        let Failure::Outage { retry_after, .. } = Failure::of(Error::Other(Box::new(busy)), HOST)
-        else {
-            panic!("a limit is no refusal of the name");
+        check(Unanswered::Unreached("connection refused".into()), Question::NotSent);
+        check(Unanswered::Lost("connection reset".into()), Question::Lost);
+        check(unable(503, false), Question::NotSent);
+        check(unable(429, false), Question::NotSent);
+        check(unable(503, true), Question::TurnedAway);
+        check(unable(429, true), Question::TurnedAway);
+        check(unable(502, true), Question::Lost);
+    }
+
+    fn limited(kind: &str, retry_after: Option<i64>) -> Failure {
+        let busy = Unanswered::Unable {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            problem: Some(problem(kind, 429)),
+            retry_after: retry_after.map(SignedDuration::from_secs),
+            asked: true,
+        };
+        Failure::of(Error::Other(Box::new(busy)), HOST)
+    }
+
+    #[test]
+    fn a_rate_limit_refuses_the_order_until_the_ca_takes_the_next() {
+        for (after, expected) in [(Some(7200), SignedDuration::from_secs(7200)), (None, BUSY_PAUSE)]
+        {
+            let expected = Failure::Refused {
+                why: "the CA takes no more orders for mta-sts.example.com now: It is so".into(),
+                validation: false,
+                retry_after: Some(expected),
+            };
+            assert_eq!(limited("rateLimited", after), expected);
+        }
+    }
+
+    #[test]
+    fn a_busy_ca_without_a_time_is_left_alone_for_an_hour() {
+        let Failure::Outage { retry_after, .. } = limited("serverInternal", None) else {
+            panic!("it refuses no name");
         };
         assert_eq!(retry_after, Some(BUSY_PAUSE));
     }

@@ -131,8 +131,8 @@ async fn take_policy(
     key: &str,
     opened: &Opened,
 ) -> Result<(), Fault> {
-    let hosted = match read_policy(key, opened) {
-        Ok(hosted) => hosted,
+    let claim = match read_policy(key, opened) {
+        Ok(claim) => claim,
         Err(why) => {
             left_aside(bucket, key, &why);
             return Ok(());
@@ -143,7 +143,7 @@ async fn take_policy(
         region,
         revision: opened.place.revision,
         position: opened.place.position,
-        hosted,
+        claim: claim.as_deref(),
     };
     if core.db.take_policy(&policy).await? {
         core.renew.wake();
@@ -161,8 +161,8 @@ fn read_region(key: &str, opened: &Opened) -> Result<Option<RegionDocument>, Str
     Ok(document)
 }
 
-/// Whether the domain is hosted.
-fn read_policy(key: &str, opened: &Opened) -> Result<bool, String> {
+/// The claim for which the domain is hosted; `None` when it is no longer.
+fn read_policy(key: &str, opened: &Opened) -> Result<Option<String>, String> {
     let document = opened.document::<PolicyDocument>().map_err(|e| e.to_string())?;
     if document.as_ref().is_some_and(|d| d.domain != key) {
         return Err("its key is not its domain".to_owned());
@@ -172,7 +172,7 @@ fn read_policy(key: &str, opened: &Opened) -> Result<bool, String> {
     if domain.as_str() != key {
         return Err(format!("its key should be {domain}"));
     }
-    Ok(document.is_some())
+    Ok(document.map(|document| document.claim_id))
 }
 
 fn believed(core: &Core, bucket: &str, entry: &bus::Entry) -> Option<Opened> {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{DATE, RETRY_AFTER};
+use http::response::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -38,15 +39,17 @@ pub(crate) enum Unanswered {
     /// It may have got it.
     #[error("it stopped answering: {0}")]
     Lost(String),
-    /// It says that it can't, now: 429 or 5xx.
-    #[error("it is busy or broken ({status}): {why}")]
+    /// It says that it can't, now: 429 or 5xx. Whatever it was asked for is not done.
+    #[error("it is busy or broken ({status})")]
     Unable {
         /// The HTTP status.
         status: StatusCode,
-        /// In the CA's words.
-        why: String,
+        /// In the CA's words, where it has some.
+        problem: Option<Problem>,
         /// When to ask again (RFC 8555 section 6.6).
         retry_after: Option<SignedDuration>,
+        /// It was asked for something; false: only for a nonce or its directory.
+        asked: bool,
     },
 }
 
@@ -99,11 +102,10 @@ impl HttpClient for CaHttp {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        // Only a POST asks for anything: nonces and the directory may be fetched as one likes.
-        let asks = request.method() == Method::POST;
+        let method = request.method().clone();
         let sent = self.0.request(request);
         Box::pin(async move {
-            let lost = |why: String| match asks {
+            let lost = |why: String| match asks(&method) {
                 true => Unanswered::Lost(why),
                 false => Unanswered::Unreached(why),
             };
@@ -122,16 +124,33 @@ impl HttpClient for CaHttp {
             let (parts, body) = answered
                 .unwrap_or_else(|_| Err(too_long()))
                 .map_err(|e| Error::Other(Box::new(e)))?;
-            if parts.status == StatusCode::TOO_MANY_REQUESTS || parts.status.is_server_error() {
-                return Err(Error::Other(Box::new(Unanswered::Unable {
-                    status: parts.status,
-                    why: detail(&body),
-                    retry_after: retry_after(&parts.headers),
-                })));
-            }
+            answers(&method, &parts, &body).map_err(|e| Error::Other(Box::new(e)))?;
             Ok(BytesResponse { parts, body: Box::new(body) })
         })
     }
+}
+
+/// Only a POST asks for anything: nonces and the directory may be fetched as one likes.
+fn asks(method: &Method) -> bool {
+    method == Method::POST
+}
+
+/// Whether an answer is one to the question.
+fn answers(method: &Method, parts: &Parts, body: &[u8]) -> Result<(), Unanswered> {
+    let status = parts.status;
+    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        return Err(Unanswered::Unable {
+            status,
+            problem: serde_json::from_slice(body).ok(),
+            retry_after: retry_after(&parts.headers),
+            asked: asks(method),
+        });
+    }
+    // Only newNonce is asked so; without one no question can be signed (RFC 8555 section 6.5).
+    if method == Method::HEAD && !(status == StatusCode::OK && has_nonce(&parts.headers)) {
+        return Err(Unanswered::Unreached(format!("it gives no nonce ({status})")));
+    }
+    Ok(())
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
@@ -144,10 +163,8 @@ fn roots(path: &Path) -> Result<RootCertStore, BadRoots> {
     }
 }
 
-/// What a problem document says (RFC 7807), where it is one.
-fn detail(body: &[u8]) -> String {
-    let problem = serde_json::from_slice::<Problem>(body).ok();
-    problem.and_then(|problem| problem.detail).unwrap_or_else(|| "it gives no reason".to_owned())
+fn has_nonce(headers: &HeaderMap) -> bool {
+    headers.get("replay-nonce").is_some_and(|nonce| !nonce.is_empty())
 }
 
 /// Seconds, or a date (RFC 9110 section 10.2.3), which counts from the CA's own clock.
@@ -194,6 +211,33 @@ mod tests {
         check("soon", None);
         check("-1", None);
         assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn without_a_nonce_nothing_was_asked() {
+        fn check(method: &Method, status: u16, nonce: &str, expected: &str) {
+            let answer = http::Response::builder().status(status).header("replay-nonce", nonce);
+            let (parts, ()) = answer.body(()).unwrap().into_parts();
+            let got = match answers(method, &parts, b"") {
+                Ok(()) => "an answer",
+                Err(Unanswered::Unable { asked: true, .. }) => "turned away",
+                Err(Unanswered::Lost(_)) => "lost",
+                Err(Unanswered::Unreached(_) | Unanswered::Unable { asked: false, .. }) => {
+                    "unasked"
+                }
+            };
+            assert_eq!(got, expected, "{method} {status} {nonce:?}");
+        }
+        check(&Method::HEAD, 200, "nonce", "an answer");
+        check(&Method::HEAD, 200, "", "unasked");
+        check(&Method::HEAD, 204, "nonce", "unasked");
+        check(&Method::HEAD, 403, "", "unasked");
+        check(&Method::HEAD, 429, "", "unasked");
+        check(&Method::HEAD, 503, "nonce", "unasked");
+        check(&Method::GET, 500, "", "unasked");
+        check(&Method::POST, 503, "nonce", "turned away");
+        check(&Method::POST, 429, "nonce", "turned away");
+        check(&Method::POST, 400, "", "an answer");
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //! | `order.rs` | one order, step by step, from wherever a crash left it |
 //! | `authority.rs` `account.rs` `acme.rs` `local.rs` | who issues |
 //! | `failure.rs` `http.rs` | what can go wrong with a CA |
+//! | `settle.rs` | what becomes of an order without a certificate; pure |
 //! | `schedule.rs` | when things are due; pure |
 //! | `certificate.rs` | a key, a request, a chain that is looked at |
 //! | `publish.rs` `follow.rs` `edges.rs` `control.rs` | the rest of the fleet |
@@ -43,6 +44,7 @@ mod order;
 mod publish;
 mod renew;
 mod schedule;
+mod settle;
 mod sql;
 
 #[cfg(test)]
@@ -58,7 +60,7 @@ use service::caller::Authenticator;
 use service::clock::SharedClock;
 use service::grpc::Services;
 use service::peer::Peer;
-use service::sealed::Kek;
+use service::sealed::{Kek, SealError};
 use service::supervise::{Signal, keep_running};
 use wire::envelope::{Signer, Trust};
 use wire::issuer::certificate_service_server::CertificateServiceServer;
@@ -114,6 +116,16 @@ pub enum StartError {
     /// The local CA can't be set up.
     #[error(transparent)]
     LocalCa(#[from] LocalCaError),
+    /// The database's keys are sealed under another key-encryption key.
+    #[error(
+        "issuer.kek is not the key that this database's private keys are sealed with: put back the \
+         file issuer.kek that was in the data directory when the database was made, or the value of \
+         issuer.kek; a file made at this start opens nothing"
+    )]
+    OtherKek(#[source] SealError),
+    /// The system gives no randomness.
+    #[error("the key-encryption key can't be used")]
+    Kek(#[source] SealError),
 }
 
 /// A started issuer.
@@ -150,6 +162,7 @@ pub async fn start(parts: Parts) -> Result<Issuer, StartError> {
     let config = parts.config;
     config.check()?;
     let db = Db::open(&parts.store_url).await?;
+    check_kek(&db, &parts.kek).await?;
     let authority = match config.kind {
         Kind::Acme => {
             let acme = Acme::configured(&config)?;
@@ -178,6 +191,14 @@ pub async fn start(parts: Parts) -> Result<Issuer, StartError> {
         regions: Signal::default(),
     };
     Ok(Issuer { core: Arc::new(core), shutdown: parts.shutdown })
+}
+
+/// Sees at the start, and not at the next renewal, that the key-encryption key is another one.
+async fn check_kek(db: &Db, kek: &Kek) -> Result<(), StartError> {
+    const PLACE: &str = "key_check.sealed";
+    let known = kek.seal(PLACE, b"issuer.kek").map_err(StartError::Kek)?;
+    let stored = db.key_check(&known).await?;
+    kek.open(PLACE, &stored).map(drop).map_err(StartError::OtherKek)
 }
 
 impl Issuer {

@@ -5,41 +5,21 @@
 //! CA holds and we have forgotten, when it falls between the question and its answer.
 
 use hosting::{Domain, Refusal};
-use jiff::{SignedDuration, Timestamp};
 use rcgen::KeyPair;
 use service::supervise::{Fault, chain};
 use tracing::{error, info, warn};
 
 use crate::Core;
 use crate::certificate::{self, Chain};
-use crate::failure::Failure;
+use crate::failure::{Failure, Question};
 use crate::publish::{ACCOUNT_KEY, challenges_bucket};
-use crate::schedule::{not_before, outage_pause, pause, renew_at};
-use crate::sql::{End, NewOrder, Order, OrderStep, Reason};
+use crate::schedule::renew_at;
+use crate::settle::{DENIED_PAUSE, Next, Stop, decide};
+use crate::sql::{NewOrder, Order, OrderStep, Reason};
 
-/// An owner who asked is told that it failed, when the CA could not even be asked for so long.
-const REISSUE_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
-
-/// A CA that works on an order for longer has forgotten it.
-const CA_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
-
-/// Until an order that the CA is still at is looked at again.
-const UNFINISHED_PAUSE: SignedDuration = SignedDuration::from_secs(10);
-
-/// Until a domain is looked at again that control would not have a certificate for.
-const DENIED_PAUSE: SignedDuration = SignedDuration::from_mins(1);
-
-/// Why an order does not end here and now with a certificate.
-enum Stop {
-    /// Something has to happen first.
-    Wait {
-        why: String,
-        until: Option<Timestamp>,
-    },
-    /// Control does not allow it any more.
-    Denied,
-    Ca(Failure),
-}
+/// A CA that was asked so often for one re-issue, and finished none, is not asked again: each time
+/// moves the owner's seven days.
+const ASKS_OF_A_REISSUE: i64 = 3;
 
 /// What became of the wish for an order.
 pub(crate) enum Begun {
@@ -57,9 +37,8 @@ pub(crate) enum Begun {
 /// A `tonic::Status` when control does not say.
 pub(crate) async fn begin_own(core: &Core, domain: &str, reason: Reason) -> Result<Begun, Fault> {
     for (region, _) in core.db.hosted_in(domain).await? {
-        match begin(core, domain, &region, reason).await? {
-            Begun::Denied => {}
-            begun => return Ok(begun),
+        if let Some(workspace) = core.control.authorize(domain, &region).await? {
+            return begin(core, domain, &region, workspace, reason).await;
         }
     }
     let until = core.clock.now().saturating_add(DENIED_PAUSE)?;
@@ -67,19 +46,32 @@ pub(crate) async fn begin_own(core: &Core, domain: &str, reason: Reason) -> Resu
     Ok(Begun::Denied)
 }
 
-/// Begins an order with a key of its own.
+/// Begins an order that a workspace asks for, if the domain is that workspace's.
 ///
 /// # Errors
-/// A `tonic::Status` when control does not say whether it may.
-pub(crate) async fn begin(
+/// A `tonic::Status` when control does not say.
+pub(crate) async fn begin_reissue(
     core: &Core,
     domain: &str,
     region: &str,
+    workspace: &str,
+) -> Result<Begun, Fault> {
+    match core.control.authorize(domain, region).await? {
+        Some(owner) if owner == workspace => {
+            begin(core, domain, region, owner, Reason::Reissue).await
+        }
+        Some(_) | None => Ok(Begun::Denied),
+    }
+}
+
+/// Begins an order that control has allowed, with a key of its own.
+async fn begin(
+    core: &Core,
+    domain: &str,
+    region: &str,
+    workspace: String,
     reason: Reason,
 ) -> Result<Begun, Fault> {
-    let Some(workspace) = core.control.authorize(domain, region).await? else {
-        return Ok(Begun::Denied);
-    };
     let id = new_id();
     let key = certificate::new_key()?;
     let new = NewOrder {
@@ -98,25 +90,25 @@ pub(crate) async fn begin(
 
 /// Takes an order as far as it goes now. An order that has ended is left as it is.
 pub(crate) async fn advance(core: &Core, id: &str) -> Result<(), Fault> {
-    let Some(order) = core.db.order(id).await? else {
+    let Some(mut order) = core.db.order(id).await? else {
         return Ok(());
     };
     if matches!(order.step, OrderStep::Issued | OrderStep::Failed) {
         return Ok(());
     }
-    let went = go_on(core, &order).await?;
-    // What has been asked is in the row, not in what was read before.
-    let order = core.db.order(id).await?.unwrap_or(order);
+    // What breaks is ours to mend; until then the order waits, and others go on.
+    let went = go_on(core, &mut order).await;
+    let went = went.unwrap_or_else(|fault| Err(Stop::Ca(Failure::Ours(chain(&*fault)))));
     let now = core.clock.now();
     match went {
         Ok(chain) => {
-            let due = renew_at(&order.domain, chain.not_before, chain.not_after);
+            let due = renew_at(&order.domain, chain.not_before.max(now), chain.not_after);
             core.db.issued(&order, core.authority.name(), &chain, due, now).await?;
             info!(domain = order.domain, serial = chain.serial, "has a new certificate");
             core.publish.wake();
             Ok(())
         }
-        Err(stop) => settle(core, &order, stop, now).await,
+        Err(stop) => settle(core, order, stop).await,
     }
 }
 
@@ -125,7 +117,10 @@ pub(crate) fn key_place(order_id: &str) -> String {
     format!("orders.key:{order_id}")
 }
 
-async fn go_on(core: &Core, order: &Order) -> Result<Result<Chain, Stop>, Fault> {
+async fn go_on(core: &Core, order: &mut Order) -> Result<Result<Chain, Stop>, Fault> {
+    if let Some(stop) = not_allowed(core, order).await {
+        return Ok(Err(stop));
+    }
     let domain = Domain::parse(&order.domain)?;
     let key = key_of(core, order)?;
     let url = match place(core, order, &domain).await? {
@@ -140,8 +135,25 @@ async fn go_on(core: &Core, order: &Order) -> Result<Result<Chain, Stop>, Fault>
     Ok(checked.map_err(Stop::Ca))
 }
 
+/// Control's word, each time that an order goes on: the claim may have been lost meanwhile.
+async fn not_allowed(core: &Core, order: &Order) -> Option<Stop> {
+    match core.control.authorize(&order.domain, &order.region).await {
+        Ok(Some(workspace)) if workspace == order.workspace => None,
+        Ok(_) => Some(Stop::Denied),
+        Err(status) => {
+            warn!(domain = order.domain, %status, "control doesn't say whether it may be ordered");
+            let why = "control doesn't answer, and nothing is ordered without it".to_owned();
+            Some(Stop::Wait { why, until: None })
+        }
+    }
+}
+
 /// Where the CA keeps the order; it is asked for one where it has none.
-async fn place(core: &Core, order: &Order, domain: &Domain) -> Result<Result<String, Stop>, Fault> {
+async fn place(
+    core: &Core,
+    order: &mut Order,
+    domain: &Domain,
+) -> Result<Result<String, Stop>, Fault> {
     let account = match core.authority.account(core).await {
         Ok(account) => account,
         Err(failure) => return Ok(Err(Stop::Ca(failure))),
@@ -149,32 +161,33 @@ async fn place(core: &Core, order: &Order, domain: &Domain) -> Result<Result<Str
     if order.step == OrderStep::Ordered && order.account == account {
         return Ok(Ok(order.order_url.clone()));
     }
-    match core.control.authorize(&order.domain, &order.region).await {
-        Ok(Some(_)) => {}
-        Ok(None) => return Ok(Err(Stop::Denied)),
-        Err(status) => {
-            warn!(domain = order.domain, %status, "control doesn't say whether it may be ordered");
-            let why = "control doesn't answer, and nothing is ordered without it".to_owned();
-            return Ok(Err(Stop::Wait { why, until: None }));
-        }
+    if order.reason == Reason::Reissue && order.times_asked >= ASKS_OF_A_REISSUE {
+        let why = format!("the CA was asked {ASKS_OF_A_REISSUE} times and finished no order");
+        return Ok(Err(Stop::Ca(Failure::refused(why))));
     }
     if let Some(why) = not_served(core, &order.domain, &order.region, &account).await? {
         return Ok(Err(Stop::Wait { why, until: None }));
     }
-    let now = core.clock.now();
-    let asked = core.db.ask(order, core.authority.name(), &account, now).await?;
-    if let Err(too_many) = asked {
-        let (why, until) = (too_many.to_string(), Some(too_many.until()));
-        return Ok(Err(Stop::Wait { why, until }));
-    }
+    let before = order.clone();
+    *order = match core.db.ask(order, core.authority.name(), &account, core.clock.now()).await? {
+        Ok(asked) => asked,
+        Err(too_many) => {
+            let (why, until) = (too_many.to_string(), Some(too_many.until()));
+            return Ok(Err(Stop::Wait { why, until }));
+        }
+    };
     match core.authority.place(core, domain).await {
         Ok(url) => {
-            core.db.ordered(&order.id, &url).await?;
+            *order = core.db.ordered(order, &url).await?;
             Ok(Ok(url))
         }
         Err(failure) => {
-            if matches!(failure, Failure::Outage { reached: false, .. }) {
-                core.db.unask(order, now).await?;
+            match &failure {
+                Failure::Outage { question: Question::Lost, .. } => {}
+                Failure::Outage { question: Question::NotSent, .. } | Failure::Ours(_) => {
+                    *order = core.db.unask(order, &before).await?;
+                }
+                _ => core.db.refund(order).await?,
             }
             Ok(Err(Stop::Ca(failure)))
         }
@@ -231,125 +244,35 @@ pub(crate) async fn challenge_position(
 }
 
 /// Writes down what an order has come to.
-async fn settle(core: &Core, order: &Order, stop: Stop, now: Timestamp) -> Result<(), Fault> {
-    let unasked = order.asked_at.is_none();
-    let by_owner = order.reason == Reason::Reissue;
-    match stop {
-        Stop::Wait { why, .. } if by_owner && unasked && waited_long(order, now) => {
-            fail(core, order, uncounted(&why), now).await
-        }
-        Stop::Wait { why, until } => {
-            if core.db.name(&order.domain).await?.last_error != why {
-                info!(domain = order.domain, why, "the order waits");
-            }
-            // At once, but after all others that wait.
-            Ok(core.db.postpone(order, until.unwrap_or(now), 0, &why).await?)
-        }
-        Stop::Denied => {
-            let why =
-                format!("{} isn't proven and hosted in {} any more", order.domain, order.region);
-            let end = End {
-                retry_at: Some(now.saturating_add(DENIED_PAUSE)?),
-                unasked,
-                validation_failed: false,
-                why,
-            };
-            fail(core, order, end, now).await
-        }
-        Stop::Ca(failure) => settle_failure(core, order, failure, now).await,
-    }
-}
-
-async fn settle_failure(
-    core: &Core,
-    order: &Order,
-    failure: Failure,
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let unasked = order.asked_at.is_none();
-    let by_owner = order.reason == Reason::Reissue;
-    match failure {
-        Failure::Outage { why, .. } if by_owner && unasked => {
-            fail(core, order, uncounted(&why), now).await
-        }
-        Failure::Outage { why, retry_after, .. } => {
-            let outages = order.outages + 1;
-            let until = not_before(now, outage_pause(outages), retry_after);
-            warn!(domain = order.domain, why, %until, "the order waits for the CA");
-            Ok(core.db.postpone(order, until, outages, &why).await?)
-        }
-        Failure::Refused { why, validation, retry_after } => {
-            let failures = core.db.name(&order.domain).await?.failures + 1;
-            let end = End {
-                why,
-                validation_failed: validation,
-                unasked: false,
-                retry_at: (!by_owner).then(|| not_before(now, pause(failures), retry_after)),
-            };
-            fail(core, order, end, now).await
-        }
-        Failure::Unfinished
-            if order.asked_at.is_some_and(|at| now.duration_since(at) > CA_PATIENCE) =>
-        {
-            let why = "the CA did not finish the order within an hour".to_owned();
-            let failures = core.db.name(&order.domain).await?.failures + 1;
-            let end = End {
-                why,
-                validation_failed: false,
-                unasked: false,
-                retry_at: (!by_owner).then(|| not_before(now, pause(failures), None)),
-            };
-            fail(core, order, end, now).await
-        }
-        Failure::Unfinished => {
-            let until = now.saturating_add(UNFINISHED_PAUSE)?;
-            Ok(core.db.postpone(order, until, 0, "the CA is still at it").await?)
-        }
-        Failure::OrderGone => {
+async fn settle(core: &Core, mut order: Order, stop: Stop) -> Result<(), Fault> {
+    match &stop {
+        Stop::Ca(Failure::OrderGone) => {
             warn!(domain = order.domain, "the CA has forgotten the order, it begins again");
-            again(core, order, now, "the CA has forgotten the order").await
+            order = core.db.start_again(&order).await?;
         }
-        Failure::AccountGone => {
+        Stop::Ca(Failure::AccountGone) => {
             error!(authority = core.authority.name(), "the CA has forgotten our account");
-            if let Err(failure) = core.authority.forget_account(core).await {
-                return Err(format!("the account can't be forgotten: {failure:?}").into());
+            core.authority.forget_account(core, &order.account).await?;
+            order = core.db.start_again(&order).await?;
+        }
+        Stop::Ca(Failure::Ours(why)) => error!(domain = order.domain, why, "an order can't go on"),
+        _ => {}
+    }
+    let name = core.db.name(&order.domain).await?;
+    let now = core.clock.now();
+    match decide(&order, stop, name.failures, now) {
+        Next::Later { until, outages, why } => {
+            if name.last_error != why {
+                info!(domain = order.domain, why, %until, "the order waits");
             }
-            again(core, order, now, "the CA has forgotten our account").await
+            core.db.postpone(&order, until, outages, &why).await?;
         }
-        Failure::Ours(why) => {
-            error!(domain = order.domain, why, "an order can't go on");
-            let outages = order.outages + 1;
-            let until = not_before(now, outage_pause(outages), None);
-            let told = "something went wrong on our side; it has been logged";
-            Ok(core.db.postpone(order, until, outages, told).await?)
+        Next::End(end) => {
+            warn!(domain = order.domain, why = end.why, "the order failed");
+            core.db.failed(&order, &end, now).await?;
         }
     }
-}
-
-async fn again(core: &Core, order: &Order, now: Timestamp, why: &str) -> Result<(), Fault> {
-    core.db.start_again(&order.id).await?;
-    let outages = order.outages + 1;
-    let until = not_before(now, outage_pause(outages), None);
-    Ok(core.db.postpone(order, until, outages, why).await?)
-}
-
-async fn fail(core: &Core, order: &Order, end: End, now: Timestamp) -> Result<(), Fault> {
-    warn!(domain = order.domain, why = end.why, "the order failed");
-    Ok(core.db.failed(order, &end, now).await?)
-}
-
-/// The end of an owner's order for which the CA was never asked.
-fn uncounted(why: &str) -> End {
-    End {
-        why: format!("{why}; this re-issue doesn't count, ask again later"),
-        validation_failed: false,
-        unasked: true,
-        retry_at: None,
-    }
-}
-
-fn waited_long(order: &Order, now: Timestamp) -> bool {
-    now.duration_since(order.created_at) > REISSUE_PATIENCE
+    Ok(())
 }
 
 fn key_of(core: &Core, order: &Order) -> Result<KeyPair, Fault> {

@@ -3,8 +3,10 @@
 //!
 //! The rows are the outbox. A change is first given its place, then put on the bus, then marked; one
 //! that was cut off between is put again at its place. A bucket that has lost its values is filled
-//! again in the order of the feed.
+//! again in the order of the feed. A document that can't be made now gets a place behind the others
+//! before they pass it: whoever has come by a position was given everything up to it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,22 +101,27 @@ async fn certificates(core: &Core, region: &Region) -> Result<(), Fault> {
 
 impl Feed<'_> {
     /// Puts what is pending, or all of it if the bus holds nothing of it, in the order of the feed.
+    /// What could not be made is pending afterwards, so that a bucket is filled all the same.
     async fn put_all(&self, core: &Core) -> Result<usize, Fault> {
         let generation = core.bus.generation(&self.bucket).await?;
         let all = core.db.generation(&self.bucket).await? != generation;
-        let mut after = 0;
-        let mut put = 0;
+        let (mut after, mut put) = (0, 0);
+        let mut not_made = HashSet::new();
         loop {
             let documents = core.db.documents(&self.bucket, after, all, BATCH).await?;
             let Some(last) = documents.last() else {
                 break;
             };
             after = last.position;
+            // What was not made is met again at its new place: once a round is enough.
+            let documents = documents.into_iter().filter(|d| !not_made.contains(&d.key));
+            let (made, later) = self.make(core, documents.collect()).await;
+            core.db.place(&self.bucket, &later).await?;
+            not_made.extend(later.into_iter().map(|change| change.key));
             let mut taken = Vec::new();
-            for document in documents {
-                if self.put(core, &document).await? {
-                    taken.push(document);
-                }
+            for (document, envelope) in made {
+                core.bus.put(&self.bucket, &document.key, envelope).await?;
+                taken.push(document);
             }
             put += taken.len();
             core.db.put(&self.bucket, &taken).await?;
@@ -125,20 +132,30 @@ impl Feed<'_> {
         Ok(put)
     }
 
-    /// Puts one document; one that can't be made stays pending and delays no other.
-    async fn put(&self, core: &Core, document: &Document) -> Result<bool, Fault> {
-        let payload = match self.payload(core, document).await {
-            Ok(payload) => payload,
-            Err(fault) => {
-                let fault = chain(&*fault);
-                error!(bucket = self.bucket, key = document.key, fault, "can't be published");
-                return Ok(false);
+    /// Signs each document for its place. One that can't be made delays no other: it is to be
+    /// placed again.
+    async fn make(
+        &self,
+        core: &Core,
+        documents: Vec<Document>,
+    ) -> (Vec<(Document, Bytes)>, Vec<Change>) {
+        let (mut made, mut later) = (Vec::new(), Vec::new());
+        for document in documents {
+            match self.payload(core, &document).await {
+                Ok(payload) => {
+                    let Document { key, revision, position, .. } = &document;
+                    let place = Place { revision: *revision, position: *position };
+                    let envelope = core.signer.seal_encoded(&self.bucket, key, place, payload);
+                    made.push((document, Bytes::from(envelope)));
+                }
+                Err(fault) => {
+                    let fault = chain(&*fault);
+                    error!(bucket = self.bucket, key = document.key, fault, "can't be published");
+                    later.push(Change { key: document.key, content: document.content });
+                }
             }
-        };
-        let place = Place { revision: document.revision, position: document.position };
-        let envelope = core.signer.seal_encoded(&self.bucket, &document.key, place, payload);
-        core.bus.put(&self.bucket, &document.key, Bytes::from(envelope)).await?;
-        Ok(true)
+        }
+        (made, later)
     }
 
     /// What a document holds now; `None`: nothing any more.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use service::supervise::{Fault, chain};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep;
 use tonic::Status;
 use tracing::{error, warn};
 
@@ -25,9 +26,9 @@ const TIMER: Duration = Duration::from_secs(5);
 /// While control does not answer it is asked so often.
 const CONTROL_PAUSE: SignedDuration = SignedDuration::from_secs(10);
 
-/// Orders of our own that may wait for a CA that does not answer, for each that may be under way at
-/// once: enough to go on at once when it does, few enough not to storm it.
-const WAITING_PER_PLACE: usize = 4;
+/// Orders of our own that could go on, for each that may be under way at once: with more of them
+/// none is begun.
+const READY_PER_PLACE: usize = 4;
 
 /// Looks round after round, until its task is ended.
 pub(crate) async fn run(core: Arc<Core>) -> Result<(), Fault> {
@@ -101,7 +102,7 @@ impl Round {
     async fn begin_work(&mut self) -> Result<bool, Fault> {
         let now = self.core.clock.now();
         let places = self.core.orders_at_once;
-        let look_at = self.at_work.len() + places * (WAITING_PER_PLACE + 1);
+        let look_at = self.at_work.len() + places * (READY_PER_PLACE + 1);
         let orders = self.core.db.under_way(now, look_at).await?;
         for order in orders {
             if self.at_work.contains(&order.domain) {
@@ -113,50 +114,48 @@ impl Round {
             let core = self.core.clone();
             self.spawn(order.domain, async move { advance(&core, &order.id).await });
         }
-        let own = usize::try_from(self.core.db.own_orders_under_way().await?).unwrap_or(usize::MAX);
-        if own >= places * WAITING_PER_PLACE || now < self.next_new {
+        let ready = usize::try_from(self.core.db.own_orders_ready(now).await?);
+        if ready.is_ok_and(|ready| ready >= places * READY_PER_PLACE) || now < self.next_new {
             return Ok(false);
         }
-        for region in self.core.db.regions().await? {
-            for due in self.due(&region.id, now).await? {
-                if self.at_work.contains(&due.domain) {
-                    continue;
-                }
-                if self.at_work.len() >= places {
-                    return Ok(true);
-                }
-                let core = self.core.clone();
-                self.spawn(due.domain.clone(), async move {
-                    match begin_own(&core, &due.domain, due.reason).await? {
-                        Begun::Order(order) => advance(&core, &order).await,
-                        // An owner was faster, or nothing may be ordered now.
-                        Begun::Refused(_) | Begun::Denied => Ok(()),
-                    }
-                });
+        for due in self.due(now).await? {
+            if self.at_work.contains(&due.domain) {
+                continue;
             }
+            if self.at_work.len() >= places {
+                return Ok(true);
+            }
+            let core = self.core.clone();
+            self.spawn(due.domain.clone(), async move {
+                match begin_own(&core, &due.domain, due.reason).await? {
+                    Begun::Order(order) => advance(&core, &order).await,
+                    // An owner was faster, or nothing may be ordered now.
+                    Begun::Refused(_) | Begun::Denied => Ok(()),
+                }
+            });
         }
         Ok(false)
     }
 
-    /// Names of a region that may be ordered for now: none before its edges can answer the CA.
-    async fn due(&self, region: &str, now: Timestamp) -> Result<Vec<Due>, Fault> {
+    /// Names that may be ordered for now: none of a region before its edges can answer the CA.
+    async fn due(&self, now: Timestamp) -> Result<Vec<Due>, Fault> {
         let core = &self.core;
         let Some(account) = core.authority.thumbprint(core).await? else {
             return Ok(Vec::new());
         };
-        let Some(passed) = core.edges.passed(region, now) else {
-            return Ok(Vec::new());
-        };
-        match challenge_position(core, region, &account).await? {
-            Some(challenge) if passed.challenges >= challenge => {
-                let at_most = self.at_work.len() + core.orders_at_once;
-                Ok(core
-                    .db
-                    .due(region, core.authority.name(), passed.policies, now, at_most)
-                    .await?)
+        let mut served = Vec::new();
+        for region in core.db.regions().await? {
+            let Some(passed) = core.edges.passed(&region.id, now) else {
+                continue;
+            };
+            let challenge = challenge_position(core, &region.id, &account).await?;
+            if challenge.is_some_and(|challenge| passed.challenges >= challenge) {
+                served.push((region.id, passed.policies));
             }
-            _ => Ok(Vec::new()),
         }
+        // A name that moves comes once for each of its two regions.
+        let at_most = 2 * (self.at_work.len() + core.orders_at_once);
+        Ok(core.db.due(&served, core.authority.name(), now, at_most).await?)
     }
 
     fn spawn<Work>(&mut self, domain: String, work: Work)
@@ -170,6 +169,8 @@ impl Round {
             let control_away = fault.as_ref().is_some_and(|fault| fault.is::<Status>());
             if let Some(fault) = fault.filter(|_| !control_away) {
                 error!(domain, fault = chain(&*fault), "an order did not go on");
+                // Its row could not be written, so the next look would take it again.
+                sleep(TIMER).await;
             }
             Done { domain, control_away }
         });

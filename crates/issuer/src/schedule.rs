@@ -11,6 +11,10 @@ const SHORT_LIFE: SignedDuration = SignedDuration::from_hours(10 * 24);
 /// that names that came together do not renew together for ever.
 const SPREAD: i32 = 10;
 
+/// No certificate is replaced sooner, however short its life: one that is due at once would be
+/// ordered round after round.
+const SOONEST_RENEWAL: SignedDuration = SignedDuration::from_secs(30);
+
 /// Pauses after the first, second and third failure in a row, then the last one again: Let's Encrypt
 /// asks for this schedule of clients that retry by themselves.
 const PAUSES: [SignedDuration; 4] = [
@@ -44,12 +48,14 @@ pub(crate) const FAILED_VALIDATIONS: Limit =
     Limit { times: 5, window: SignedDuration::from_hours(1) };
 
 /// When a certificate's successor is ordered: with a third of its life left, or half of a short one,
-/// and earlier by the name's own share of the spread.
-pub(crate) fn renew_at(domain: &str, not_before: Timestamp, not_after: Timestamp) -> Timestamp {
-    let life = not_after.duration_since(not_before);
+/// and earlier by the name's own share of the spread. Its life begins when we have it, as CAs write an
+/// earlier beginning for clients whose clock is behind.
+pub(crate) fn renew_at(domain: &str, begins: Timestamp, not_after: Timestamp) -> Timestamp {
+    let life = not_after.duration_since(begins);
     let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
     let earlier = (life / SPREAD).mul_f64(share(domain));
-    not_after.checked_sub(left + earlier).unwrap_or(not_before).max(not_before)
+    let soonest = begins.saturating_add(SOONEST_RENEWAL).unwrap_or(begins);
+    not_after.checked_sub(left + earlier).unwrap_or(soonest).max(soonest)
 }
 
 /// The pause after so many failures in a row, at least one.
@@ -115,13 +121,15 @@ mod tests {
         check(45 * DAY, 30 * DAY);
         check(10 * DAY, 20 * DAY / 3 + 1);
         check(6 * DAY, 3 * DAY);
-        check(60, 30);
+        check(120, 60);
     }
 
     #[test]
-    fn a_renewal_is_never_before_the_certificate_begins() {
-        assert_eq!(renew_at("example.com", at(5), at(5)), at(5));
-        assert_eq!(renew_at("example.com", at(5), at(0)), at(5));
+    fn a_fresh_certificate_is_never_due_at_once() {
+        for not_after in [at(0), at(5), at(6), at(60)] {
+            assert_eq!(renew_at("example.com", at(5), not_after), at(35));
+        }
+        assert!(renew_at("example.com", Timestamp::MAX, Timestamp::MAX) >= at(0));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Every statement of the issuer: what is known of the world here, orders in `orders`, what is
-//! counted in `ledger`, what is published in `feeds`.
+//! Every statement of the issuer: what is known of the world here, orders in `orders`, which of them
+//! is next in `queue`, what is counted in `ledger`, what is published in `feeds`.
 
 mod feeds;
 mod ledger;
 mod orders;
+mod queue;
 
 use jiff::Timestamp;
 use store::sqlx::any::AnyRow;
@@ -11,10 +12,13 @@ use store::sqlx::{self, Row};
 use store::{Step, Store, StoreError};
 
 pub(crate) use feeds::{Change, Document};
-pub(crate) use orders::{End, NewOrder, Order, OrderStep, Reason};
+pub(crate) use orders::{End, NewOrder, Order, OrderStep, Reason, Retry};
+pub(crate) use queue::Due;
 
-const STEPS: &[Step] =
-    &[Step { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") }];
+const STEPS: &[Step] = &[
+    Step { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") },
+    Step { version: 2, name: "fence", sql: include_str!("../migrations/0002_fence.sql") },
+];
 
 /// The issuer's database.
 #[derive(Debug, Clone)]
@@ -38,14 +42,8 @@ pub(crate) struct Policy<'a> {
     pub(crate) region: &'a str,
     pub(crate) revision: u64,
     pub(crate) position: u64,
-    pub(crate) hosted: bool,
-}
-
-/// A domain that needs a certificate, and may be tried now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Due {
-    pub(crate) domain: String,
-    pub(crate) reason: Reason,
+    /// The claim that it is of; `None`: hosted no longer.
+    pub(crate) claim: Option<&'a str>,
 }
 
 /// The newest certificate of a domain.
@@ -128,7 +126,8 @@ impl Db {
 
     /// Takes a policy document, or its removal, if it is newer than what there is.
     ///
-    /// Looks first: at a start everything that the bus has comes again, and is not news.
+    /// Looks first: at a start everything that the bus has comes again, and is not news. With another
+    /// claim, or none left, nobody is remembered as the owner: control has to say who it is.
     pub(crate) async fn take_policy(&self, policy: &Policy<'_>) -> Result<bool, StoreError> {
         let known: Option<i64> =
             sqlx::query_scalar("SELECT revision FROM policies WHERE domain = $1 AND region = $2")
@@ -139,9 +138,11 @@ impl Db {
         if known.is_some_and(|known| known >= sql_count(policy.revision)) {
             return Ok(false);
         }
+        let claim = policy.claim.unwrap_or_default();
+        let mut write = self.store.write().await?;
         let taken = sqlx::query(
-            "INSERT INTO policies (domain, region, revision, position, hosted)
-             VALUES ($1, $2, $3, $4, $5)
+            "INSERT INTO policies (domain, region, revision, position, hosted, claim)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (domain, region) DO UPDATE SET revision = excluded.revision,
                  position = excluded.position, hosted = excluded.hosted
              WHERE excluded.revision > policies.revision",
@@ -150,10 +151,32 @@ impl Db {
         .bind(policy.region)
         .bind(sql_count(policy.revision))
         .bind(sql_count(policy.position))
-        .bind(i64::from(policy.hosted))
-        .execute(self.store.read())
+        .bind(i64::from(policy.claim.is_some()))
+        .bind(claim)
+        .execute(&mut *write)
         .await?;
-        Ok(taken.rows_affected() > 0)
+        if taken.rows_affected() == 0 {
+            return Ok(false);
+        }
+        // The row still has the claim from before.
+        sqlx::query(
+            "UPDATE names SET workspace = '' WHERE domain = $1 AND (
+                 EXISTS (SELECT 1 FROM policies
+                     WHERE domain = $1 AND hosted = 1 AND $2 <> '' AND claim NOT IN ($2, ''))
+                 OR NOT EXISTS (SELECT 1 FROM policies WHERE domain = $1 AND hosted = 1))",
+        )
+        .bind(policy.domain)
+        .bind(claim)
+        .execute(&mut *write)
+        .await?;
+        sqlx::query("UPDATE policies SET claim = $3 WHERE domain = $1 AND region = $2")
+            .bind(policy.domain)
+            .bind(policy.region)
+            .bind(claim)
+            .execute(&mut *write)
+            .await?;
+        write.commit().await?;
+        Ok(true)
     }
 
     /// Regions that host a domain, each with the position of its policy.
@@ -170,48 +193,6 @@ impl Db {
             hosted_in.push((row.try_get("region")?, count(&row, "position")?));
         }
         Ok(hosted_in)
-    }
-
-    /// Domains of a region without a certificate, or whose certificate is to be renewed or is another
-    /// authority's: those whose policy all edges serve, that have no order under way and are not
-    /// in a pause. The ones without a certificate first, then those that end soonest.
-    pub(crate) async fn due(
-        &self,
-        region: &str,
-        authority: &str,
-        served_up_to: u64,
-        now: Timestamp,
-        at_most: usize,
-    ) -> Result<Vec<Due>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT p.domain AS domain, c.not_after AS not_after
-             FROM policies p
-             LEFT JOIN certificates c ON c.domain = p.domain
-             LEFT JOIN names n ON n.domain = p.domain
-             LEFT JOIN in_flight f ON f.domain = p.domain
-             WHERE p.region = $1 AND p.hosted = 1 AND p.position <= $2
-                 AND (c.domain IS NULL OR c.renew_at <= $3 OR c.authority <> $5)
-                 AND (n.domain IS NULL OR n.retry_at <= $3)
-                 AND f.domain IS NULL
-             ORDER BY coalesce(c.not_after, 0), p.position
-             LIMIT $4",
-        )
-        .bind(region)
-        .bind(sql_count(served_up_to))
-        .bind(now.as_millisecond())
-        .bind(sql_limit(at_most))
-        .bind(authority)
-        .fetch_all(self.store.read())
-        .await?;
-        let mut due = Vec::new();
-        for row in rows {
-            let reason = match row.try_get::<Option<i64>, _>("not_after")? {
-                None => Reason::First,
-                Some(_) => Reason::Renewal,
-            };
-            due.push(Due { domain: row.try_get("domain")?, reason });
-        }
-        Ok(due)
     }
 
     pub(crate) async fn certificate(
@@ -311,13 +292,26 @@ impl Db {
         Ok(())
     }
 
-    /// Forgets an account that the CA does not know any more.
-    pub(crate) async fn leave(&self, authority: &str) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM authorities WHERE name = $1")
+    /// Forgets an account that the CA does not know any more, unless it is another by now.
+    pub(crate) async fn leave(&self, authority: &str, account: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM authorities WHERE name = $1 AND public_part = $2")
             .bind(authority)
+            .bind(account)
             .execute(self.store.read())
             .await?;
         Ok(())
+    }
+
+    /// Stores the known value that tells the key-encryption key, if there is none; gives the stored.
+    pub(crate) async fn key_check(&self, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+        sqlx::query(
+            "INSERT INTO key_check (id, sealed) VALUES (1, $1) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(sealed)
+        .execute(self.store.read())
+        .await?;
+        let stored = sqlx::query_scalar("SELECT sealed FROM key_check WHERE id = 1");
+        Ok(stored.fetch_one(self.store.read()).await?)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The issuer as a whole: embedded bus, SQLite, a control and an edge that do what the test says.
 
+mod busy;
 mod ledger;
+mod ownership;
 mod pebble;
 mod world;
 
@@ -13,6 +15,8 @@ use wire::issuer::{CertificateStatus, OrderOutcome, OrderReason};
 use wire::sealing::{self, RegionKey};
 
 use crate::certificate::{check, key};
+use crate::sql::Reason;
+use crate::{Config, Kind};
 use world::{World, wait_for};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -72,59 +76,6 @@ async fn nothing_is_ordered_before_every_live_edge_serves_the_policy() {
 
     world.edge_says("slow", 100, 100).await;
     world.certificate("example.com").await;
-}
-
-#[tokio::test]
-async fn nothing_is_ordered_without_controls_word() {
-    let world = World::local().await;
-    world.control.claim("example.com", "acme", false);
-    world.publish_policy("example.com").await;
-    wait_for("control was asked", || async {
-        (world.control.asked("example.com") > 0).then_some(())
-    })
-    .await;
-    let shown = world.show("acme", "example.com").await.unwrap();
-    assert_eq!(shown.status(), CertificateStatus::Waiting);
-    assert_eq!(shown.serial, "");
-    assert!(world.orders("acme", "example.com").await.is_empty());
-    let refused = world.reissue("acme", "example.com").await.unwrap_err();
-    assert_eq!(wire::status::told(&refused).reason, "NOT_PROVEN");
-}
-
-#[tokio::test]
-async fn another_workspaces_certificate_looks_like_none() {
-    let world = World::local().await;
-    world.hosts("example.com", "acme").await;
-    world.certificate("example.com").await;
-    let other = world.show("other", "example.com").await.unwrap_err();
-    let none = world.show("acme", "example.net").await.unwrap_err();
-    assert_eq!(other.code(), Code::NotFound);
-    assert_eq!(none.code(), Code::NotFound);
-    assert_eq!(
-        other.message().replace("example.com", ""),
-        none.message().replace("example.net", "")
-    );
-    assert_eq!(world.reissue("other", "example.com").await.unwrap_err().code(), Code::NotFound);
-
-    // An unproven claim beside the proven one tells nothing of that one's certificate.
-    world.control.claim("example.com", "other", false);
-    let shown = world.show("other", "example.com").await.unwrap();
-    assert_eq!((shown.status(), shown.serial.as_str()), (CertificateStatus::Waiting, ""));
-    assert!(world.orders("other", "example.com").await.is_empty());
-}
-
-#[tokio::test]
-async fn while_control_is_away_an_owner_still_sees_the_certificate() {
-    let world = World::local().await;
-    world.hosts("example.com", "acme").await;
-    world.certificate("example.com").await;
-    world.control.away(true);
-    let shown = world.show("acme", "example.com").await.unwrap();
-    assert_ne!(shown.serial, "");
-    let refused = world.show("other", "example.com").await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
-    let refused = world.reissue("acme", "example.com").await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
 }
 
 #[tokio::test]
@@ -195,6 +146,48 @@ async fn a_bus_that_lost_everything_is_filled_again_at_the_same_places() {
     assert_eq!(world.orders("acme", "a.example").await.len(), 1);
 }
 
+#[tokio::test]
+async fn a_document_that_could_not_be_made_comes_after_those_that_passed_it() {
+    let world = World::local().await;
+    for name in ["a.example", "b.example"] {
+        world.hosts(name, "acme").await;
+        world.certificate(name).await;
+    }
+    world.spoil_key("a.example").await;
+    let next = RegionKey::generate().unwrap();
+    world.publish_region(&next.public).await;
+    let sealed_anew = |name: &'static str| {
+        let (world, next) = (&world, &next);
+        wait_for("it is sealed to the new key", move || async move {
+            let sealed = world.certificate(name).await.key.unwrap();
+            sealing::open(&next.private, "eu-1", name, &sealed).ok()
+        })
+    };
+    sealed_anew("b.example").await;
+    let [before, _] = places(&world).await;
+    world.mend_key("a.example").await;
+    sealed_anew("a.example").await;
+    let [a, b] = places(&world).await.map(Option::unwrap);
+    assert!(a.position > b.position && a.revision > before.unwrap().revision, "{a:?} {b:?}");
+}
+
+#[tokio::test]
+async fn a_document_that_could_not_be_made_for_an_empty_bus_comes_once_it_can() {
+    let mut world = World::local().await;
+    for name in ["a.example", "b.example"] {
+        world.hosts(name, "acme").await;
+        world.certificate(name).await;
+    }
+    world.spoil_key("a.example").await;
+    world.restart_on_an_empty_bus().await;
+    world.certificate("b.example").await;
+    assert_eq!(places(&world).await[0], None);
+    world.mend_key("a.example").await;
+    world.certificate("a.example").await;
+    let [a, b] = places(&world).await.map(Option::unwrap);
+    assert!(a.position > b.position, "{a:?} {b:?}");
+}
+
 async fn places(world: &World) -> [Option<Place>; 2] {
     let a = world.document("certificates-eu-1", "a.example").await;
     let b = world.document("certificates-eu-1", "b.example").await;
@@ -249,9 +242,10 @@ async fn a_certificate_of_another_authority_is_replaced_at_once() {
     let (config, _ca_file) = world::unreachable_ca();
     world.restart_with(config).await;
     let authority = world.core.authority.name().to_owned();
-    let due = world.core.db.due("eu-1", &authority, u64::MAX, world.clock_now(), 1).await.unwrap();
+    let served = [("eu-1".to_owned(), u64::MAX)];
+    let due = world.core.db.due(&served, &authority, world.clock_now(), 1).await.unwrap();
     assert_eq!(due.len(), 1);
-    let due = world.core.db.due("eu-1", "local", u64::MAX, world.clock_now(), 1).await.unwrap();
+    let due = world.core.db.due(&served, "local", world.clock_now(), 1).await.unwrap();
     assert_eq!(due, []);
     // Until then the old one is shown and served.
     let shown = world.show("acme", "example.com").await.unwrap();
@@ -377,6 +371,45 @@ async fn the_page_after_the_last_is_empty() {
         let refused = world.orders_page("acme", "example.com", size, token).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{size} {token}");
     }
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_go_on_waits_and_keeps_no_other_from_it() {
+    let world = World::local().await;
+    for n in 0..20 {
+        // A key that no key-encryption key opens.
+        let domain = format!("broken{n}.example");
+        world.control.claim(&domain, "acme", true);
+        let order = world.begun(&domain, Reason::Renewal).await;
+        world.core.renew.wake();
+        let order = wait_for("it was postponed", || async {
+            let order = world.core.db.order(&order.id).await.unwrap().unwrap();
+            (order.outages > 0).then_some(order)
+        })
+        .await;
+        assert!(order.retry_at > world.clock_now());
+    }
+    world.hosts("example.com", "acme").await;
+    world.certificate("example.com").await;
+}
+
+#[tokio::test]
+async fn the_shortest_local_certificate_is_not_replaced_at_once() {
+    let config = Config { kind: Kind::Local, local_validity_seconds: 300, ..Config::default() };
+    let world = World::with(config).await;
+    world.hosts("example.com", "acme").await;
+    world.certificate("example.com").await;
+    let certificate = world.core.db.certificate("example.com").await.unwrap().unwrap();
+    let left = certificate.renew_at.duration_since(world.clock_now()).as_secs();
+    assert!((120..=150).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_database_whose_key_encryption_key_is_lost_is_not_opened_with_another() {
+    let (config, _ca_file) = world::unreachable_ca();
+    let world = World::with(config).await;
+    let refused = world.start_with_other_kek().await.err().unwrap().to_string();
+    assert!(refused.contains("put back the file issuer.kek"), "{refused}");
 }
 
 #[tokio::test]

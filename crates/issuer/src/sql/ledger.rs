@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use store::sqlx;
 use store::{StoreError, Write};
 
+use super::orders::{OrderError, OrderStep, fence};
 use super::{Db, NewOrder, Order, Reason, from_ms, sql_limit};
 use crate::schedule::{FAILED_VALIDATIONS, ORDERS_PER_ACCOUNT, room_at};
 
@@ -86,41 +87,38 @@ impl Db {
     }
 
     /// Says, before the CA is asked for a new order, that it will have been; refuses what the CA
-    /// would refuse.
+    /// would refuse. Limits are an account's: where there is none, as at the local CA, nothing is.
     pub(crate) async fn ask(
         &self,
         order: &Order,
         authority: &str,
         account: &str,
         now: Timestamp,
-    ) -> Result<Result<(), TooMany>, StoreError> {
+    ) -> Result<Result<Order, TooMany>, OrderError> {
         let mut write = self.store.write().await?;
+        fence(&mut write, order).await?;
         // Locks the account on PostgreSQL: two orders don't both take the last place.
         sqlx::query("UPDATE authorities SET name = name WHERE name = $1")
             .bind(authority)
             .execute(&mut *write)
             .await?;
-        let asked = asked(&mut write).await?;
-        if let Some(until) = room_at(ORDERS_PER_ACCOUNT, &asked, now) {
-            return Ok(Err(TooMany::Orders { until }));
-        }
-        let failed = failed_validations(&mut write, &order.domain).await?;
-        if let Some(until) = room_at(FAILED_VALIDATIONS, &failed, now) {
-            return Ok(Err(TooMany::FailedValidations { until }));
+        if let Some(too_many) = too_many(&mut write, account, &order.domain, now).await? {
+            return Ok(Err(too_many));
         }
         let forgotten = now.saturating_sub(ORDERS_PER_ACCOUNT.window).unwrap_or(now);
         sqlx::query("DELETE FROM asks WHERE asked_at < $1")
             .bind(forgotten.as_millisecond())
             .execute(&mut *write)
             .await?;
-        sqlx::query("INSERT INTO asks (order_id, asked_at) VALUES ($1, $2)")
+        sqlx::query("INSERT INTO asks (order_id, asked_at, account) VALUES ($1, $2, $3)")
             .bind(order.id.as_str())
             .bind(now.as_millisecond())
+            .bind(account)
             .execute(&mut *write)
             .await?;
         sqlx::query(
-            "UPDATE orders SET step = 'asked', account = $2, order_url = '',
-                 asked_at = coalesce(asked_at, $3)
+            "UPDATE orders SET step = 'asked', account = $2, order_url = '', asked_at = $3,
+                 times_asked = times_asked + 1
              WHERE id = $1",
         )
         .bind(order.id.as_str())
@@ -129,23 +127,51 @@ impl Db {
         .execute(&mut *write)
         .await?;
         write.commit().await?;
-        Ok(Ok(()))
+        Ok(Ok(Order {
+            step: OrderStep::Asked,
+            account: account.to_owned(),
+            order_url: String::new(),
+            asked_at: Some(now),
+            times_asked: order.times_asked + 1,
+            ..order.clone()
+        }))
     }
 
-    /// Takes that back: the question can't have reached the CA. `order` is as before it was asked.
-    pub(crate) async fn unask(&self, order: &Order, asked_at: Timestamp) -> Result<(), StoreError> {
-        let mut write = self.store.write().await?;
+    /// Gives the account back what `asked` took: the CA has said that it made no order.
+    pub(crate) async fn refund(&self, asked: &Order) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM asks WHERE order_id = $1 AND asked_at = $2")
-            .bind(order.id.as_str())
-            .bind(asked_at.as_millisecond())
-            .execute(&mut *write)
+            .bind(asked.id.as_str())
+            .bind(asked.asked_at.map(Timestamp::as_millisecond))
+            .execute(self.store.read())
             .await?;
-        sqlx::query("UPDATE orders SET step = 'new', asked_at = $2 WHERE id = $1")
-            .bind(order.id.as_str())
-            .bind(order.asked_at.map(Timestamp::as_millisecond))
-            .execute(&mut *write)
-            .await?;
-        Ok(write.commit().await?)
+        Ok(())
+    }
+
+    /// Takes a question back that can't have reached the CA: `asked` is as it was `before` again.
+    pub(crate) async fn unask(&self, asked: &Order, before: &Order) -> Result<Order, OrderError> {
+        self.refund(asked).await?;
+        let mut write = self.store.write().await?;
+        fence(&mut write, asked).await?;
+        sqlx::query(
+            "UPDATE orders SET step = 'new', asked_at = $2, times_asked = $3 WHERE id = $1",
+        )
+        .bind(asked.id.as_str())
+        .bind(before.asked_at.map(Timestamp::as_millisecond))
+        .bind(before.times_asked)
+        .execute(&mut *write)
+        .await?;
+        write.commit().await?;
+        let (asked_at, times_asked) = (before.asked_at, before.times_asked);
+        Ok(Order { step: OrderStep::New, asked_at, times_asked, ..asked.clone() })
+    }
+}
+
+#[cfg(test)]
+impl Db {
+    /// How often an account has asked, as far as its limit knows.
+    pub(crate) async fn asks(&self, account: &str) -> Result<i64, StoreError> {
+        let asks = sqlx::query_scalar("SELECT count(*) FROM asks WHERE account = $1").bind(account);
+        Ok(asks.fetch_one(self.store.read()).await?)
     }
 }
 
@@ -169,22 +195,37 @@ async fn used(write: &mut Write, domain: &str) -> Result<Vec<Timestamp>, StoreEr
     Ok(used.into_iter().map(from_ms).collect())
 }
 
-async fn asked(write: &mut Write) -> Result<Vec<Timestamp>, StoreError> {
-    let times = sqlx::query_scalar("SELECT asked_at FROM asks ORDER BY asked_at DESC LIMIT $1")
-        .bind(sql_limit(ORDERS_PER_ACCOUNT.times))
-        .fetch_all(&mut **write)
-        .await?;
-    Ok(times.into_iter().map(from_ms).collect())
-}
-
-async fn failed_validations(write: &mut Write, domain: &str) -> Result<Vec<Timestamp>, StoreError> {
-    let times = sqlx::query_scalar(
-        "SELECT finished_at FROM orders WHERE domain = $1 AND validation_failed = 1
-         ORDER BY finished_at DESC LIMIT $2",
+async fn too_many(
+    write: &mut Write,
+    account: &str,
+    domain: &str,
+    now: Timestamp,
+) -> Result<Option<TooMany>, StoreError> {
+    if account.is_empty() {
+        return Ok(None);
+    }
+    let asked = sqlx::query_scalar(
+        "SELECT asked_at FROM asks WHERE account = $1 ORDER BY asked_at DESC LIMIT $2",
+    )
+    .bind(account)
+    .bind(sql_limit(ORDERS_PER_ACCOUNT.times))
+    .fetch_all(&mut **write)
+    .await?;
+    let asked: Vec<_> = asked.into_iter().map(from_ms).collect();
+    if let Some(until) = room_at(ORDERS_PER_ACCOUNT, &asked, now) {
+        return Ok(Some(TooMany::Orders { until }));
+    }
+    let failed = sqlx::query_scalar(
+        "SELECT finished_at FROM orders
+         WHERE domain = $1 AND account = $2 AND validation_failed = 1
+         ORDER BY finished_at DESC LIMIT $3",
     )
     .bind(domain)
+    .bind(account)
     .bind(sql_limit(FAILED_VALIDATIONS.times))
     .fetch_all(&mut **write)
     .await?;
-    Ok(times.into_iter().map(from_ms).collect())
+    let failed: Vec<_> = failed.into_iter().map(from_ms).collect();
+    let room = room_at(FAILED_VALIDATIONS, &failed, now);
+    Ok(room.map(|until| TooMany::FailedValidations { until }))
 }

@@ -8,6 +8,22 @@ use store::{StoreError, Write};
 use super::{Db, instant, maybe_instant, sql_limit};
 use crate::certificate::Chain;
 
+/// Why an order was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OrderError {
+    /// What we know of it is not so any more; what the other wrote stays.
+    #[error("another process has taken order {0} further")]
+    Overtaken(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for OrderError {
+    fn from(e: sqlx::Error) -> OrderError {
+        OrderError::Store(e.into())
+    }
+}
+
 /// Why something is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -35,25 +51,21 @@ pub(crate) struct Order {
     pub(crate) id: String,
     pub(crate) domain: String,
     pub(crate) region: String,
+    pub(crate) workspace: String,
     pub(crate) reason: Reason,
     pub(crate) step: OrderStep,
     pub(crate) account: String,
     pub(crate) order_url: String,
     pub(crate) sealed_key: Option<Vec<u8>>,
     pub(crate) created_at: Timestamp,
+    /// When the CA was last asked for it, unless that can't have reached it.
     pub(crate) asked_at: Option<Timestamp>,
+    pub(crate) times_asked: i64,
     pub(crate) finished_at: Option<Timestamp>,
     pub(crate) retry_at: Timestamp,
     pub(crate) outages: i64,
     pub(crate) error: String,
     pub(crate) serial: String,
-}
-
-/// An order that may be looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UnderWay {
-    pub(crate) id: String,
-    pub(crate) domain: String,
 }
 
 /// What an order begins with.
@@ -68,38 +80,51 @@ pub(crate) struct NewOrder {
 }
 
 /// How an order failed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct End {
     pub(crate) why: String,
     /// The CA did not find our answer to its challenge.
     pub(crate) validation_failed: bool,
-    /// The CA was never asked: it is none of the owner's three.
-    pub(crate) unasked: bool,
-    /// When we try again by ourselves, if this was our own try and the CA turned it down.
-    pub(crate) retry_at: Option<Timestamp>,
+    /// When we try again by ourselves; `None` leaves that as it is.
+    pub(crate) retry: Option<Retry>,
 }
 
-const COLUMNS: &str = "id, domain, region, reason, step, account, order_url, sealed_key, \
-     created_at, asked_at, finished_at, retry_at, outages, error, serial";
+/// What a name waits for after an order failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retry {
+    pub(crate) at: Timestamp,
+    /// Orders in a row that the CA has turned down.
+    pub(crate) failures: i64,
+}
+
+const COLUMNS: &str = "id, domain, region, workspace, reason, step, account, order_url, \
+     sealed_key, created_at, asked_at, times_asked, finished_at, retry_at, outages, error, serial";
 
 impl Db {
     /// Stores where the CA keeps the order.
-    pub(crate) async fn ordered(&self, order: &str, url: &str) -> Result<(), StoreError> {
+    pub(crate) async fn ordered(&self, order: &Order, url: &str) -> Result<Order, OrderError> {
+        let mut write = self.store.write().await?;
+        fence(&mut write, order).await?;
         sqlx::query("UPDATE orders SET step = 'ordered', order_url = $2 WHERE id = $1")
-            .bind(order)
+            .bind(order.id.as_str())
             .bind(url)
-            .execute(self.store.read())
+            .execute(&mut *write)
             .await?;
-        Ok(())
+        write.commit().await?;
+        Ok(Order { step: OrderStep::Ordered, order_url: url.to_owned(), ..order.clone() })
     }
 
     /// Begins an order again from its start: the CA does not know it any more.
-    pub(crate) async fn start_again(&self, order: &str) -> Result<(), StoreError> {
+    pub(crate) async fn start_again(&self, order: &Order) -> Result<Order, OrderError> {
+        let mut write = self.store.write().await?;
+        fence(&mut write, order).await?;
         sqlx::query("UPDATE orders SET step = 'new', order_url = '', account = '' WHERE id = $1")
-            .bind(order)
-            .execute(self.store.read())
+            .bind(order.id.as_str())
+            .execute(&mut *write)
             .await?;
-        Ok(())
+        write.commit().await?;
+        let (order_url, account) = Default::default();
+        Ok(Order { step: OrderStep::New, order_url, account, ..order.clone() })
     }
 
     /// Leaves an order for later, and says why.
@@ -109,8 +134,9 @@ impl Db {
         until: Timestamp,
         outages: i64,
         why: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), OrderError> {
         let mut write = self.store.write().await?;
+        fence(&mut write, order).await?;
         sqlx::query("UPDATE orders SET retry_at = $2, outages = $3 WHERE id = $1")
             .bind(order.id.as_str())
             .bind(until.as_millisecond())
@@ -133,8 +159,9 @@ impl Db {
         chain: &Chain,
         renew_at: Timestamp,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), OrderError> {
         let mut write = self.store.write().await?;
+        fence(&mut write, order).await?;
         sqlx::query(
             "INSERT INTO certificates (domain, order_id, chain, sealed_key, serial, issuer,
                  not_before, not_after, renew_at, authority)
@@ -175,17 +202,20 @@ impl Db {
         Ok(write.commit().await?)
     }
 
-    /// Ends an order without a certificate.
+    /// Ends an order without a certificate. One for which the CA was not asked is none of the owner's
+    /// three.
     pub(crate) async fn failed(
         &self,
         order: &Order,
         end: &End,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), OrderError> {
         let mut write = self.store.write().await?;
+        fence(&mut write, order).await?;
         sqlx::query(
             "UPDATE orders SET step = 'failed', finished_at = $2, error = $3,
-                 validation_failed = $4, counts = CASE WHEN $5 = 1 THEN 0 ELSE counts END,
+                 validation_failed = $4,
+                 counts = CASE WHEN asked_at IS NULL THEN 0 ELSE counts END,
                  sealed_key = NULL
              WHERE id = $1",
         )
@@ -193,7 +223,6 @@ impl Db {
         .bind(now.as_millisecond())
         .bind(end.why.as_str())
         .bind(i64::from(end.validation_failed))
-        .bind(i64::from(end.unasked))
         .execute(&mut *write)
         .await?;
         sqlx::query("UPDATE names SET last_error = $2 WHERE domain = $1")
@@ -201,14 +230,13 @@ impl Db {
             .bind(end.why.as_str())
             .execute(&mut *write)
             .await?;
-        if let Some(retry_at) = end.retry_at {
-            sqlx::query(
-                "UPDATE names SET failures = failures + 1, retry_at = $2 WHERE domain = $1",
-            )
-            .bind(order.domain.as_str())
-            .bind(retry_at.as_millisecond())
-            .execute(&mut *write)
-            .await?;
+        if let Some(retry) = end.retry {
+            sqlx::query("UPDATE names SET failures = $2, retry_at = $3 WHERE domain = $1")
+                .bind(order.domain.as_str())
+                .bind(retry.failures)
+                .bind(retry.at.as_millisecond())
+                .execute(&mut *write)
+                .await?;
         }
         land(&mut write, order).await?;
         Ok(write.commit().await?)
@@ -236,42 +264,6 @@ impl Db {
         }
     }
 
-    /// Orders under way that may be looked at now: owners' first, then those that were not looked at
-    /// for longest.
-    pub(crate) async fn under_way(
-        &self,
-        now: Timestamp,
-        at_most: usize,
-    ) -> Result<Vec<UnderWay>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT o.id AS id, o.domain AS domain
-             FROM in_flight f JOIN orders o ON o.id = f.order_id
-             WHERE o.retry_at <= $1
-             ORDER BY CASE WHEN o.reason = 'reissue' THEN 0 ELSE 1 END, o.retry_at, o.created_at
-             LIMIT $2",
-        )
-        .bind(now.as_millisecond())
-        .bind(sql_limit(at_most))
-        .fetch_all(self.store.read())
-        .await?;
-        let mut under_way = Vec::new();
-        for row in rows {
-            under_way.push(UnderWay { id: row.try_get("id")?, domain: row.try_get("domain")? });
-        }
-        Ok(under_way)
-    }
-
-    /// How many orders are under way that no owner asked for.
-    pub(crate) async fn own_orders_under_way(&self) -> Result<i64, StoreError> {
-        let count = sqlx::query_scalar(
-            "SELECT count(*) FROM in_flight f JOIN orders o ON o.id = f.order_id
-             WHERE o.reason <> 'reissue'",
-        )
-        .fetch_one(self.store.read())
-        .await?;
-        Ok(count)
-    }
-
     /// A page of a workspace's orders for a domain, newest first, those before `(created_at, id)`.
     pub(crate) async fn orders(
         &self,
@@ -297,6 +289,22 @@ impl Db {
     }
 }
 
+/// Locks an order's row, if it still is as it was read.
+pub(super) async fn fence(write: &mut Write, order: &Order) -> Result<(), OrderError> {
+    let same = sqlx::query(
+        "UPDATE orders SET step = step WHERE id = $1 AND step = $2 AND times_asked = $3",
+    )
+    .bind(order.id.as_str())
+    .bind(order.step.as_str())
+    .bind(order.times_asked)
+    .execute(&mut **write)
+    .await?;
+    match same.rows_affected() {
+        0 => Err(OrderError::Overtaken(order.id.clone())),
+        _ => Ok(()),
+    }
+}
+
 async fn land(write: &mut Write, order: &Order) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM in_flight WHERE domain = $1 AND order_id = $2")
         .bind(order.domain.as_str())
@@ -311,6 +319,7 @@ fn read(row: &AnyRow) -> Result<Order, StoreError> {
         id: row.try_get("id")?,
         domain: row.try_get("domain")?,
         region: row.try_get("region")?,
+        workspace: row.try_get("workspace")?,
         reason: Reason::read(row.try_get("reason")?),
         step: OrderStep::read(row.try_get("step")?),
         account: row.try_get("account")?,
@@ -318,6 +327,7 @@ fn read(row: &AnyRow) -> Result<Order, StoreError> {
         sealed_key: row.try_get("sealed_key")?,
         created_at: instant(row, "created_at")?,
         asked_at: maybe_instant(row, "asked_at")?,
+        times_asked: row.try_get("times_asked")?,
         finished_at: maybe_instant(row, "finished_at")?,
         retry_at: instant(row, "retry_at")?,
         outages: row.try_get("outages")?,
@@ -345,6 +355,16 @@ impl Reason {
 }
 
 impl OrderStep {
+    fn as_str(self) -> &'static str {
+        match self {
+            OrderStep::New => "new",
+            OrderStep::Asked => "asked",
+            OrderStep::Ordered => "ordered",
+            OrderStep::Issued => "issued",
+            OrderStep::Failed => "failed",
+        }
+    }
+
     fn read(text: String) -> OrderStep {
         match text.as_str() {
             "new" => OrderStep::New,

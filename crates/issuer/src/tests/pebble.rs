@@ -254,6 +254,8 @@ async fn an_issuer_that_is_killed_in_the_middle_goes_on_where_it_was() {
             .env("ISSUER_DIRECTORY", &pebble.directory)
             .env("ISSUER_CA_FILE", pebble.folder.path().join("certificate.pem"))
             .env("ISSUER_NAMES", names.to_string())
+            // An order that waits for edges to be heard again goes on in the next life.
+            .env("ISSUER_SECONDS_LATER", (6 * n).to_string())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join(format!("log-{n}"))).unwrap());
         child.spawn().unwrap()
@@ -300,7 +302,10 @@ async fn issuer_in_a_process() {
         ..Config::default()
     };
     let names: usize = std::env::var("ISSUER_NAMES").unwrap().parse().unwrap();
-    let world = World::in_folder(config, folder, system_time()).await;
+    let later: i64 = std::env::var("ISSUER_SECONDS_LATER").unwrap().parse().unwrap();
+    let clock = system_time();
+    clock.advance(jiff::SignedDuration::from_secs(later));
+    let world = World::in_folder(config, folder, clock).await;
     let opened = wait_for("the account", || world.document("challenges-eu-1", "account")).await;
     let document = opened.document::<ChallengeDocument>().unwrap().unwrap();
     std::fs::write(folder.join("thumbprint"), &document.thumbprints[0]).unwrap();

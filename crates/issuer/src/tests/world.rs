@@ -32,6 +32,8 @@ use wire::sealing::RegionKey;
 use wire::time::to_wire;
 
 use crate::api::Api;
+use crate::order::advance;
+use crate::sql::{NewOrder, Order, OrderStep, Reason};
 use crate::{Config, Core, Kind, Parts, StartError, start};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -182,6 +184,24 @@ impl World {
         self.running = tokio::spawn(issuer.run());
     }
 
+    /// Makes a domain's private key unreadable, until it is mended.
+    pub(super) async fn spoil_key(&self, domain: &str) {
+        self.change_certificate("order_id = 'spoilt-' || order_id", domain).await;
+    }
+
+    /// Takes back what [`World::spoil_key`] did, and has everything published again.
+    pub(super) async fn mend_key(&self, domain: &str) {
+        self.change_certificate("order_id = replace(order_id, 'spoilt-', '')", domain).await;
+        self.core.publish.wake();
+    }
+
+    async fn change_certificate(&self, set: &str, domain: &str) {
+        let pool = store::sqlx::AnyPool::connect(&self.store_url).await.unwrap();
+        let change = format!("UPDATE certificates SET {set} WHERE domain = '{domain}'");
+        store::sqlx::query(store::sqlx::AssertSqlSafe(change)).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
     pub(super) async fn start_with_other_kek(&self) -> Result<crate::Issuer, StartError> {
         start(self.parts(8)).await
     }
@@ -215,12 +235,47 @@ impl World {
         self.put_policy(region, domain, revision).await;
     }
 
+    pub(super) async fn publish_policy_of(&self, claim: &str, domain: &str) {
+        let revision = self.next_revision();
+        self.put_claimed_policy("eu-1", domain, revision, claim).await;
+    }
+
+    /// An order with a key that can't be opened, so that it does not get far.
+    pub(super) async fn begun(&self, domain: &str, reason: Reason) -> Order {
+        let db = &self.core.db;
+        let new = NewOrder {
+            id: format!("of {domain}"),
+            domain: domain.to_owned(),
+            region: "eu-1".into(),
+            workspace: "acme".into(),
+            reason,
+            sealed_key: vec![1],
+        };
+        db.begin(&new, self.clock.now()).await.unwrap().unwrap();
+        db.order(&new.id).await.unwrap().unwrap()
+    }
+
+    /// An order that goes on, and fails.
+    pub(super) async fn failed(&self, order: &Order) -> Order {
+        wait_for("it has failed", || async {
+            // The loop may be at it too, and the faster one writes.
+            let _ = advance(&self.core, &order.id).await;
+            let order = self.core.db.order(&order.id).await.unwrap().unwrap();
+            (order.step == OrderStep::Failed).then_some(order)
+        })
+        .await
+    }
+
     async fn put_policy(&self, region: &str, domain: &str, revision: u64) {
+        self.put_claimed_policy(region, domain, revision, "claim").await;
+    }
+
+    async fn put_claimed_policy(&self, region: &str, domain: &str, revision: u64, claim: &str) {
         let document = PolicyDocument {
             domain: domain.to_owned(),
             revision: 1,
             body: b"version: STSv1".to_vec(),
-            claim_id: "claim".into(),
+            claim_id: claim.to_owned(),
         };
         let place = Place { revision, position: revision };
         let bucket = format!("policies-{region}");
