@@ -113,7 +113,7 @@ fn names_that_are_none_are_refused_and_change_nothing() -> Outcome {
             let add = |name: &str| control::AddDomainRequest { name: name.to_owned(), kind: 0 };
             domains.add_domain(call(add("Example.COM."))).await?;
             let (code, why) = reason(domains.add_domain(call(add("example\u{3002}com"))).await);
-            assert_eq!((code, why.as_str()), (Code::Aborted, "DOMAIN_EXISTS"));
+            assert_eq!((code, why.as_str()), (Code::AlreadyExists, "DOMAIN_EXISTS"));
             Ok(())
         })(world)
     })

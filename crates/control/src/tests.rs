@@ -341,6 +341,51 @@ async fn another_workspaces_domain_looks_like_none() {
 }
 
 #[tokio::test]
+async fn a_region_has_a_host_of_its_own() {
+    use wire::control::region_service_server::RegionService;
+    let world = World::start().await;
+    let claimed = v1::AddDomainRequest { name: "mail.claimed.example".to_owned(), kind: 0 };
+    world.api.add_domain(request(claimed)).await.unwrap();
+    let long = format!(
+        "{}.example",
+        ["a".repeat(60), "b".repeat(60), "c".repeat(60), "d".repeat(40)].join(".")
+    );
+    for host in [
+        "eu-1.region.test",
+        "EU-1.region.test.",
+        "x.eu-1.region.test",
+        "region.test",
+        "claimed.example",
+        "mail.claimed.example",
+        &long,
+    ] {
+        let call = v1::AddRegionRequest {
+            id: "eu-2".to_owned(),
+            host: host.to_owned(),
+            ..Default::default()
+        };
+        let refused = world.api.add_region(request(call)).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{host}");
+    }
+    let add = |sealing_key| v1::AddRegionRequest {
+        id: "eu-2".to_owned(),
+        host: "eu-2.region.test".to_owned(),
+        sealing_key,
+        ..Default::default()
+    };
+    let weak = world.api.add_region(request(add(vec![0; 32]))).await.unwrap_err();
+    assert!(weak.message().contains("sealing_key"), "{}", weak.message());
+    world.api.add_region(request(add(Vec::new()))).await.unwrap();
+
+    let disable = v1::DisableRegionRequest { id: "eu-2".to_owned() };
+    world.api.disable_region(request(disable)).await.unwrap();
+    let enable =
+        v1::UpdateRegionRequest { id: "eu-2".to_owned(), active: Some(true), ..Default::default() };
+    let enabled = world.api.update_region(request(enable)).await.unwrap().into_inner();
+    assert!(enabled.region.unwrap().active);
+}
+
+#[tokio::test]
 async fn names_under_a_region_are_ours() {
     let world = World::start().await;
     for name in ["eu-1.region.test", "x.eu-1.region.test"] {

@@ -19,14 +19,6 @@ pub(crate) fn kind(kind: Kind) -> control::DomainKind {
     }
 }
 
-/// A kind that was asked for; Standard where the caller did not say.
-pub(crate) fn kind_from(asked: control::DomainKind) -> Kind {
-    match asked {
-        control::DomainKind::Parked => Kind::Parked,
-        control::DomainKind::Standard | control::DomainKind::Unspecified => Kind::Standard,
-    }
-}
-
 fn mode(mode: Mode) -> control::PolicyMode {
     match mode {
         Mode::Testing => control::PolicyMode::Testing,

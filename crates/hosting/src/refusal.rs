@@ -162,8 +162,10 @@ pub enum Refusal {
 pub enum RefusalKind {
     /// The state does not allow it; the same call succeeds once something else is done.
     Precondition,
-    /// Somebody else was faster, or it is there already.
+    /// Somebody else was faster.
     Conflict,
+    /// It is there already.
+    Exists,
     /// The input can never be right.
     Invalid,
     /// What it is about does not exist.
@@ -223,9 +225,8 @@ impl Refusal {
             | Refusal::DomainReserved { .. }
             | Refusal::InvalidPolicy { .. }
             | Refusal::MaxAgeOutOfRange { .. } => RefusalKind::Invalid,
-            Refusal::DomainExists { .. } | Refusal::RevisionConflict { .. } => {
-                RefusalKind::Conflict
-            }
+            Refusal::RevisionConflict { .. } => RefusalKind::Conflict,
+            Refusal::DomainExists { .. } => RefusalKind::Exists,
             Refusal::DomainNotFound { .. } | Refusal::RegionNotFound { .. } => {
                 RefusalKind::NotFound
             }

@@ -28,6 +28,7 @@ pub fn refusal(refusal: &Refusal) -> Status {
     let code = match refusal.kind() {
         RefusalKind::Precondition => Code::FailedPrecondition,
         RefusalKind::Conflict => Code::Aborted,
+        RefusalKind::Exists => Code::AlreadyExists,
         RefusalKind::Invalid => Code::InvalidArgument,
         RefusalKind::NotFound => Code::NotFound,
         RefusalKind::Exhausted => Code::ResourceExhausted,

@@ -1,12 +1,12 @@
 //! Domains and their hosting.
 
-use hosting::{Claim, Fresh, LiveMx, Refusal, RegionId, mx_lines};
+use hosting::{Claim, Domain, Fresh, Kind, LiveMx, Refusal, RegionId, mx_lines};
 use service::caller::{Role, caller_with};
 use tonic::{Request, Response, Status};
 use wire::control as v1;
 use wire::control::domain_service_server::DomainService;
 
-use super::{Api, broken, expected, page_size, refused, target, told, workspace};
+use super::{Api, broken, expected, not_our_token, page_size, refused, target, told, workspace};
 use crate::sql::{ClaimRow, Page, Region, VersionRow};
 use crate::to_wire;
 
@@ -21,10 +21,11 @@ impl DomainService for Api {
     ) -> Result<Response<v1::AddDomainResponse>, Status> {
         let caller = caller_with(&request, Role::DomainManager)?;
         let request = request.into_inner();
-        let kind = to_wire::kind_from(request.kind());
+        let kind = kind(request.kind)?.unwrap_or(Kind::Standard);
         let target = target(caller, &request.name)?;
         let row = self.core.domains.add(&target, kind).await.map_err(told)?;
-        Ok(Response::new(v1::AddDomainResponse { domain: Some(self.shown_domain(&row).await?) }))
+        let domain = Some(self.shown_domain(&row).await?);
+        Ok(Response::new(v1::AddDomainResponse { domain, warnings: warnings(&target.domain) }))
     }
 
     async fn list_domains(
@@ -38,8 +39,12 @@ impl DomainService for Api {
         }
         let size = page_size(request.page_size)?;
         // One more than asked for tells whether there is another page.
-        let page = Page { after: request.page_token, limit: size + 1 };
+        let after = domain_token(&request.page_token)?;
+        let page = Page { after, limit: size + 1 };
         let contains = request.contains.trim().to_lowercase();
+        if contains.contains(char::is_control) {
+            return Ok(Response::new(v1::ListDomainsResponse::default()));
+        }
         let pool = self.core.domains.store().read();
         let rows = ClaimRow::list(pool, &workspace(&caller.workspace)?, &contains, &page).await;
         let mut rows = rows.map_err(|e| broken(&e))?;
@@ -71,10 +76,8 @@ impl DomainService for Api {
     ) -> Result<Response<v1::ConvertDomainResponse>, Status> {
         let caller = caller_with(&request, Role::DomainManager)?;
         let request = request.into_inner();
-        if request.kind() == v1::DomainKind::Unspecified {
-            return Err(wire::status::invalid("kind", "say standard or parked"));
-        }
-        let kind = to_wire::kind_from(request.kind());
+        let kind = kind(request.kind)?
+            .ok_or_else(|| wire::status::invalid("kind", "say standard or parked"))?;
         let target = target(caller, &request.name)?;
         let convert = |claim: &Claim, _| claim.convert(kind).map(Some);
         let changed = self.core.domains.change(&target, convert);
@@ -179,6 +182,34 @@ impl Api {
             }
         }
     }
+}
+
+/// A page token of domains is the last name of the page before.
+fn domain_token(token: &str) -> Result<String, Status> {
+    match Domain::stored(token) {
+        _ if token.is_empty() => Ok(String::new()),
+        Ok(domain) => Ok(domain.to_string()),
+        Err(_) => Err(not_our_token()),
+    }
+}
+
+/// None where the caller did not say.
+fn kind(asked: i32) -> Result<Option<Kind>, Status> {
+    match v1::DomainKind::try_from(asked) {
+        Ok(v1::DomainKind::Unspecified) => Ok(None),
+        Ok(v1::DomainKind::Standard) => Ok(Some(Kind::Standard)),
+        Ok(v1::DomainKind::Parked) => Ok(Some(Kind::Parked)),
+        Err(_) => Err(wire::status::invalid("kind", "there is no such kind of domain")),
+    }
+}
+
+/// A name that looks like another one is taken, and pointed out.
+fn warnings(domain: &Domain) -> Vec<String> {
+    if !domain.looks_mixed_script() {
+        return Vec::new();
+    }
+    let name = domain.unicode();
+    vec![format!("{name} mixes letters of several scripts: make sure that it is {domain} you mean")]
 }
 
 /// Why the policy has the mx lines it has, and what was left out.

@@ -93,6 +93,10 @@ fn expected(revision: u64) -> Result<Option<Revision>, Status> {
     }
 }
 
+fn not_our_token() -> Status {
+    status::invalid("page_token", "it is not one of ours: start again without one")
+}
+
 fn page_size(asked: i32) -> Result<i64, Status> {
     match asked {
         0 => Ok(DEFAULT_PAGE.into()),

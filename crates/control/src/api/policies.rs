@@ -10,7 +10,7 @@ use wire::control as v1;
 use wire::control::policy_service_server::PolicyService;
 use wire::status;
 
-use super::{Api, broken, expected, page_size, refused, target, told};
+use super::{Api, broken, expected, not_our_token, page_size, refused, target, told};
 use crate::announce::spread;
 use crate::change::Target;
 use crate::facts;
@@ -42,9 +42,7 @@ impl PolicyService for Api {
         let row = self.core.domains.find(&target).await.map_err(told)?;
         let below = match request.page_token.as_str() {
             "" => i64::MAX.unsigned_abs(),
-            token => token.parse().map_err(|_| {
-                status::invalid("page_token", "it is not one of ours: start again without")
-            })?,
+            token => token.parse().map_err(|_| not_our_token())?,
         };
         let size = page_size(request.page_size)?;
         let pool = self.core.domains.store().read();
@@ -196,5 +194,13 @@ fn patterns(lines: &[String]) -> Result<Option<Vec<MxPattern>>, Status> {
     }
     let parsed: Result<Vec<MxPattern>, _> =
         lines.iter().map(|line| line.to_lowercase().parse::<MxPattern>()).collect();
-    parsed.map(Some).map_err(|why| status::invalid("mx", &why.to_string()))
+    let parsed = parsed.map_err(|why| status::invalid("mx", &why.to_string()))?;
+    for pattern in &parsed {
+        // `localhost` and `*.com` are names, and never the MX of anybody's domain.
+        if !pattern.as_str().trim_start_matches("*.").contains('.') {
+            let why = format!("{pattern} has too few labels: enter a host such as mx.example.org");
+            return Err(status::invalid("mx", &why));
+        }
+    }
+    Ok(Some(parsed))
 }

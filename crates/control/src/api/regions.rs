@@ -7,15 +7,15 @@ use tonic::{Request, Response, Status};
 use wire::control::region_service_server::RegionService;
 use wire::{Message, bus, control as v1, status};
 
-use super::{Api, broken, page_size, refused};
+use super::{Api, broken, not_our_token, page_size, refused};
 use crate::config::RegionConfig;
-use crate::sql::{Document, Edge, Region};
+use crate::sql::{ClaimRow, Document, Edge, Region};
 use crate::{Core, StartError, to_wire};
 
 /// The bucket that tells of regions.
 const BUCKET: &str = "regions";
-/// Bytes of a raw X25519 public key.
-const SEALING_KEY_BYTES: usize = 32;
+/// With a nonce of 32 and a dot before it, it is still a name (RFC 1035 section 3.1).
+const MAX_HOST_BYTES: usize = 253 - 33;
 /// With `+` and a nonce of 32 it makes the 64 bytes that a local part can have (RFC 5321 section
 /// 4.5.3.1.1).
 const MAX_LOCAL_PART_BYTES: usize = 31;
@@ -32,7 +32,7 @@ impl RegionService for Api {
         let request = request.into_inner();
         let id: RegionId = request.id.parse().map_err(|why| refused(Refusal::InvalidName(why)))?;
         let sealing_key = match (request.sealing_key, (self.core.region_keys)(&id)) {
-            (given, _) if given.len() == SEALING_KEY_BYTES => given,
+            (given, _) if can_be_sealed_to(&given) => given,
             (given, Some(own)) if given.is_empty() => own,
             _ => {
                 return Err(status::invalid(
@@ -50,6 +50,9 @@ impl RegionService for Api {
             disabled: false,
             created_at: self.core.clock.now(),
         };
+        if let Some(why) = taken_host(&self.core, &region).await.map_err(|e| broken(&e))? {
+            return Err(status::invalid("host", &why));
+        }
         if !add(&self.core, &region).await.map_err(|e| broken(&e))? {
             let why = format!("there is a region {} already: choose another id", region.id);
             return Err(status::with_reason(
@@ -71,6 +74,9 @@ impl RegionService for Api {
         let size = usize::try_from(page_size(request.page_size)?).unwrap_or(1);
         let all = Region::all(self.core.domains.store().read()).await.map_err(|e| broken(&e))?;
         let after = request.page_token.as_str();
+        if !after.is_empty() && after.parse::<RegionId>().is_err() {
+            return Err(not_our_token());
+        }
         let mut rest = all;
         rest.retain(|region| region.id.as_str() > after);
         let more = rest.len() > size;
@@ -103,6 +109,7 @@ impl RegionService for Api {
         let name = request.name.map(|wanted| name(&wanted, &id)).transpose()?;
         let reports = request.reports.map(|mailbox| reports(&mailbox)).transpose()?;
         let region = self.change_region(&id, |region| {
+            region.disabled = request.active.map_or(region.disabled, |active| !active);
             region.name = name.unwrap_or(region.name.clone());
             region.reports = reports.unwrap_or(region.reports.clone());
         });
@@ -191,11 +198,43 @@ pub(crate) async fn ensure_configured(
                     disabled: false,
                     created_at: core.clock.now(),
                 };
+                if let Some(why) = taken_host(core, &region).await? {
+                    return Err(wrong(why));
+                }
                 add(core, &region).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Why a new region can't have its host; none where it can. Names below it are told apart by their
+/// first label alone, so no other region may live above or below, and no workspace's domain.
+async fn taken_host(core: &Core, region: &Region) -> Result<Option<String>, StoreError> {
+    let pool = core.domains.store().read();
+    let host = &region.host;
+    for other in Region::all(pool).await?.iter().filter(|other| other.id != region.id) {
+        if is_within(host, &other.host) || is_within(&other.host, host) {
+            let (id, taken) = (&other.id, &other.host);
+            return Ok(Some(format!("region {id} has {taken}: choose a host apart from it")));
+        }
+    }
+    if ClaimRow::any_within(pool, host).await? {
+        return Ok(Some(format!(
+            "a workspace holds {host} or a name below it: choose another one"
+        )));
+    }
+    Ok(None)
+}
+
+fn is_within(name: &str, parent: &str) -> bool {
+    name == parent || name.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Whether private keys can be sealed to a public key: an X25519 key, and none of the few that give
+/// everybody the same secret.
+fn can_be_sealed_to(key: &[u8]) -> bool {
+    wire::sealing::seal(key, "probe", "probe", b"probe").is_ok()
 }
 
 /// Stores a new region with its document; false where there is one of that id already.
@@ -264,6 +303,10 @@ fn name(wanted: &str, id: &RegionId) -> Result<String, Status> {
 
 fn host(host: &str) -> Result<String, Status> {
     let host = Domain::parse(host).map_err(|why| status::invalid("host", &why.to_string()))?;
+    if host.as_str().len() > MAX_HOST_BYTES {
+        let why = format!("it can have {MAX_HOST_BYTES} bytes: claims' names stand below it");
+        return Err(status::invalid("host", &why));
+    }
     Ok(host.to_string())
 }
 

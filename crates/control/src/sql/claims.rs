@@ -163,6 +163,15 @@ impl ClaimRow {
         rows.iter().map(|row| parsed(row, "claims", "id")).collect()
     }
 
+    /// Whether anybody claims a name, or one below it.
+    pub(crate) async fn any_within(pool: &AnyPool, name: &str) -> Result<bool, StoreError> {
+        // Host names have neither `%` nor `_`, which would stand for other characters.
+        let sql = "SELECT id FROM claims WHERE removed_at IS NULL
+                   AND (domain = $1 OR domain LIKE $2) LIMIT 1";
+        let below = format!("%.{name}");
+        Ok(query(sql).bind(name).bind(below).fetch_optional(pool).await?.is_some())
+    }
+
     /// Ids of a region's claims, in their order, after one of them.
     pub(crate) async fn ids_in_region(
         write: &mut Write,
