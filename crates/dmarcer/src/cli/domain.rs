@@ -83,8 +83,11 @@ pub(crate) async fn run(context: &Context, command: DomainCommand) -> Result<(),
         DomainCommand::Add { name, parked } => {
             let kind = if parked { Kind::Parked } else { Kind::Standard }.to_wire();
             let request = control::AddDomainRequest { name, kind };
-            let domain = client.answer(domains.add_domain(request).await)?.domain;
-            let domain = client.given(domain)?;
+            let added = client.answer(domains.add_domain(request).await)?;
+            let domain = client.given(added.domain)?;
+            for warning in &added.warnings {
+                context.output.note(&format!("warning: {warning}"));
+            }
             if !parked {
                 let name = &domain.name;
                 context.output.note(&format!("next: dmarcer hosting activate {name}"));

@@ -52,11 +52,14 @@ pub(crate) enum RegionCommand {
         /// The region
         id: String,
         /// For people
-        #[arg(long, required_unless_present = "reports")]
+        #[arg(long, required_unless_present_any = ["reports", "enable"])]
         name: Option<String>,
         /// Mailbox that takes TLS-RPT reports; "" switches them off
         #[arg(long, value_name = "MAILBOX")]
         reports: Option<String>,
+        /// Let new domains choose it again, after `region disable`
+        #[arg(long)]
+        enable: bool,
     },
     /// Close a region to new domains; what it hosts goes on
     #[command(after_help = "Example: dmarcer region disable eu-1 --yes")]
@@ -92,8 +95,9 @@ pub(crate) async fn run(context: &Context, command: RegionCommand) -> Result<(),
             let request = control::GetRegionRequest { id };
             client.answer(regions.get_region(request).await)?.region
         }
-        RegionCommand::Set { id, name, reports } => {
-            let request = control::UpdateRegionRequest { id, name, reports };
+        RegionCommand::Set { id, name, reports, enable } => {
+            let active = enable.then_some(true);
+            let request = control::UpdateRegionRequest { id, name, reports, active };
             client.answer(regions.update_region(request).await)?.region
         }
         RegionCommand::Disable { id } => {
