@@ -208,3 +208,37 @@ fn every_service_says_that_it_is_healthy() -> Outcome {
         })(world)
     })
 }
+
+#[test]
+fn reflection_answers_old_clients_and_new_ones() -> Outcome {
+    use tonic_reflection::pb::{v1, v1alpha};
+    netns::inside(|world| {
+        against_a_server(async |channel| {
+            let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+            let asked =
+                v1::ServerReflectionRequest { message_request: Some(list), ..Default::default() };
+            let mut new =
+                v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+            let asked = tokio_stream::once(asked);
+            let answer = new.server_reflection_info(asked).await?.into_inner().message().await?;
+            let listed = format!("{answer:?}");
+
+            let list =
+                v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+            let asked = v1alpha::ServerReflectionRequest {
+                message_request: Some(list),
+                ..Default::default()
+            };
+            let mut old = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
+            let asked = tokio_stream::once(asked);
+            let answer = old.server_reflection_info(asked).await?.into_inner().message().await?;
+            let listed_before = format!("{answer:?}");
+
+            for service in ["dmarcer.control.v1.PolicyService", "grpc.health.v1.Health"] {
+                assert!(listed.contains(service), "{listed}");
+                assert!(listed_before.contains(service), "{listed_before}");
+            }
+            Ok(())
+        })(world)
+    })
+}
