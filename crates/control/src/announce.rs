@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::Core;
 use crate::change::policies_bucket;
-use crate::sql::{ClaimRow, Document, Edge, Feed, VersionRow, Waiting};
+use crate::sql::{ClaimRow, Document, Edge, Feed, VersionRow, WaitingFor};
 
 /// The timer beside the signal.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ impl Spread {
 /// Announces the ids of changes for ever. They, an emergency's above all, wait for no other service.
 pub(crate) async fn next_ids(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForNextId).await? {
+        for id in ClaimRow::waiting(core.domains.store().read(), WaitingFor::NextId).await? {
             let announced = announce_next(&core, &id).await;
             log_and_go_on(&id, announced);
         }
@@ -51,7 +51,7 @@ pub(crate) async fn next_ids(core: Arc<Core>) -> Result<(), Fault> {
 /// they are told of it once a certificate is served, too.
 pub(crate) async fn first_ids(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForFirstId).await? {
+        for id in ClaimRow::waiting(core.domains.store().read(), WaitingFor::FirstId).await? {
             let announced = announce_first(&core, &id).await;
             log_and_go_on(&id, announced);
         }

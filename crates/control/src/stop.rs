@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::Core;
 use crate::announce::log_and_go_on;
-use crate::sql::{ClaimRow, VersionRow, Waiting};
+use crate::sql::{ClaimRow, VersionRow, WaitingFor};
 
 /// Stops last for days; the timer is what ends them.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
@@ -17,7 +17,7 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// Ends stops for ever.
 pub(crate) async fn stop(core: Arc<Core>) -> Result<(), Fault> {
     loop {
-        for id in ClaimRow::ids_where(core.domains.store().read(), Waiting::ForEndOfStop).await? {
+        for id in ClaimRow::waiting(core.domains.store().read(), WaitingFor::EndOfStop).await? {
             let ended = end_if_due(&core, &id).await;
             log_and_go_on(&id, ended);
         }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hosting::Domain;
-use service::caller::{Caller, Role, caller_with};
+use hosting::{Domain, Refusal};
+use service::caller::{Role, caller_with};
 use service::clock::SharedClock;
 use service::peer::Peer;
 use service::supervise::{Fault, Signal, chain};
@@ -51,7 +51,8 @@ impl RecordService for Api {
         let caller = caller_with(&request, Role::ReadOnly)?;
         let request = request.into_inner();
         let domain = domain(&request.domain)?;
-        let expected = self.expected(&workspace(caller, request.workspace_id), &domain).await?;
+        let caller = caller.acting_for(request.workspace_id);
+        let expected = self.expected(&caller.workspace, &domain).await?;
         let items = self.items(&expected).await?;
         Ok(Response::new(dns::ListRecordsResponse { items, next_page_token: String::new() }))
     }
@@ -63,7 +64,8 @@ impl RecordService for Api {
         let caller = caller_with(&request, Role::ReadOnly)?;
         let request = request.into_inner();
         let domain = domain(&request.domain)?;
-        let expected = self.expected(&workspace(caller, request.workspace_id), &domain).await?;
+        let caller = caller.acting_for(request.workspace_id);
+        let expected = self.expected(&caller.workspace, &domain).await?;
         self.checks.check(&expected.claim_id).await.map_err(|fault| logged(&*fault))?;
         let items = self.items(&expected).await?;
         Ok(Response::new(dns::CheckRecordsResponse { items, next_page_token: String::new() }))
@@ -187,16 +189,8 @@ impl Api {
     }
 }
 
-/// Whose records to show: people see their own workspace's, a service says for whom it asks.
-fn workspace(caller: Caller, named: String) -> String {
-    match caller.role {
-        Role::Service if !named.is_empty() => named,
-        _ => caller.workspace,
-    }
-}
-
 fn domain(input: &str) -> Result<Domain, Status> {
-    Domain::parse(input).map_err(|wrong| status::invalid("domain", &wrong.to_string()))
+    Domain::parse(input).map_err(|wrong| status::refusal(&Refusal::InvalidDomain(wrong)))
 }
 
 fn no_records(domain: &Domain) -> Status {

@@ -33,11 +33,9 @@ impl CertificateService for Api {
         &self,
         request: Request<v1::GetCertificateRequest>,
     ) -> Result<Response<v1::GetCertificateResponse>, Status> {
-        let mut by = caller_with(&request, Role::ReadOnly)?;
+        let by = caller_with(&request, Role::ReadOnly)?;
         let request = request.into_inner();
-        if by.role == Role::Service {
-            by.workspace = request.workspace_id;
-        }
+        let by = by.acting_for(request.workspace_id);
         let domain = parse(&request.domain)?;
         let hosted = self.visible(&domain, &by).await?;
         let certificate = self.standing(&domain, &hosted).await.map_err(fault)?;

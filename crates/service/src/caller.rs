@@ -35,11 +35,11 @@ pub struct Caller {
 
 impl Caller {
     /// Whose things this call is about: a service of the fleet says so, anybody else sees their own.
-    pub fn acting_for<'a>(&'a self, workspace: &'a str) -> &'a str {
-        if self.role == Role::Service && !workspace.is_empty() {
-            workspace
-        } else {
-            &self.workspace
+    #[must_use]
+    pub fn acting_for(self, workspace: String) -> Caller {
+        match self.role {
+            Role::Service if !workspace.is_empty() => Caller { workspace, ..self },
+            _ => self,
         }
     }
 }

@@ -58,12 +58,6 @@ pub fn invalid(field: &str, why: &str) -> Status {
     with_reason(Code::InvalidArgument, "INVALID_ARGUMENT", &format!("{field}: {why}"), metadata)
 }
 
-/// There is no such thing, or it is another workspace's: the answer is the same.
-pub fn not_found(kind: &str, name: &str) -> Status {
-    let metadata = HashMap::from([(kind.to_owned(), name.to_owned())]);
-    with_reason(Code::NotFound, "NOT_FOUND", &format!("there is no {kind} {name} here"), metadata)
-}
-
 /// A status with the one `ErrorInfo` that scripts read.
 pub fn with_reason(
     code: Code,

@@ -1,7 +1,7 @@
 //! For the fleet's own services: what gives power is asked here.
 
 use hosting::{Refusal, State};
-use service::caller::{Caller, Role, caller_with};
+use service::caller::{Role, caller_with};
 use tonic::{Request, Response, Status};
 use wire::control as v1;
 use wire::control::claim_service_server::ClaimService;
@@ -43,8 +43,7 @@ impl ClaimService for Api {
     ) -> Result<Response<v1::GetExpectedRecordsResponse>, Status> {
         let caller = caller_with(&request, Role::Service)?;
         let request = request.into_inner();
-        let caller = Caller { workspace: request.workspace_id, ..caller };
-        let target = target(caller, &request.domain)?;
+        let target = target(caller.acting_for(request.workspace_id), &request.domain)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
         let pool = self.core.domains.store().read();
         let document = Document::find(pool, RECORDS_BUCKET, row.claim.id.as_str()).await;

@@ -139,22 +139,22 @@ impl ClaimRow {
     }
 
     /// Ids of claims that a loop has to look at.
-    pub(crate) async fn ids_where<'e>(
+    pub(crate) async fn waiting<'e>(
         executor: impl AnyExecutor<'e>,
-        condition: Waiting,
+        what: WaitingFor,
     ) -> Result<Vec<ClaimId>, StoreError> {
-        let sql = match condition {
-            Waiting::ForFirstId => {
+        let sql = match what {
+            WaitingFor::FirstId => {
                 "SELECT id FROM claims WHERE removed_at IS NULL AND region IS NOT NULL
                  AND proven_at IS NOT NULL AND announced_revision IS NULL
                  ORDER BY id"
             }
-            Waiting::ForNextId => {
+            WaitingFor::NextId => {
                 "SELECT id FROM claims WHERE removed_at IS NULL AND region IS NOT NULL
                  AND proven_at IS NOT NULL AND announced_revision < revision
                  ORDER BY id"
             }
-            Waiting::ForEndOfStop => {
+            WaitingFor::EndOfStop => {
                 "SELECT id FROM claims WHERE removed_at IS NULL AND stopping_since IS NOT NULL
                  ORDER BY id"
             }
@@ -256,13 +256,13 @@ impl ClaimRow {
 
 /// What a claim waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Waiting {
+pub(crate) enum WaitingFor {
     /// None of its ids has been announced yet.
-    ForFirstId,
+    FirstId,
     /// Its newest id has not been announced, one before has.
-    ForNextId,
+    NextId,
     /// It is stopping.
-    ForEndOfStop,
+    EndOfStop,
 }
 
 impl Bare {

@@ -7,7 +7,7 @@ mod names;
 mod regions;
 mod versions;
 
-pub(crate) use claims::{ClaimRow, Page, Waiting};
+pub(crate) use claims::{ClaimRow, Page, WaitingFor};
 pub(crate) use documents::{Document, Feed};
 pub(crate) use edges::{Edge, Refused};
 pub(crate) use regions::Region;
