@@ -24,7 +24,6 @@ use service::files::{DirectoryLock, FileError, lock_directory, read_or_create_ke
 use service::grpc::ListenError;
 use service::peer::{BadPeer, Peer, peer};
 use service::supervise::{Fault, chain};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
@@ -94,7 +93,7 @@ pub(crate) struct Running {
     pub(crate) addresses: Addresses,
     pub(crate) admin: AdminToken,
     shutdown: Shutdown,
-    ready: watch::Receiver<bool>,
+    answering: Arc<Answering>,
     tasks: JoinSet<()>,
     _lock: DirectoryLock,
 }
@@ -129,20 +128,19 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         config,
     };
     let authenticator = authenticator(&admin.token, &fleet_token);
-    let (answering, ready) = Answering::new(authenticator)?;
+    let answering = Answering::new(authenticator)?;
     start_others(Arc::new(common), &answering, &mut tasks);
     let own_shutdown = shutdown.clone();
-    tasks.spawn(async move { answering.serve(grpc, listener, own_shutdown).await });
+    tasks.spawn(answering.clone().serve(grpc, listener, own_shutdown));
 
     let addresses = Addresses { grpc, edge };
-    Ok(Running { addresses, admin, shutdown, ready, tasks, _lock: lock })
+    Ok(Running { addresses, admin, shutdown, answering, tasks, _lock: lock })
 }
 
 impl Running {
-    /// Waits until every service has started.
+    /// Waits until every service has started and is answered.
     pub(crate) async fn ready(&self) {
-        // It ends only with the process.
-        let _ = self.ready.clone().wait_for(|ready| *ready).await;
+        self.answering.ready().await;
     }
 
     /// Stops everything: no new work is taken, what is under way is finished.
@@ -205,7 +203,7 @@ fn start_others(common: Arc<Common>, answering: &Arc<Answering>, tasks: &mut Joi
                 let shutdown = common.shutdown.clone();
                 let started = until_started($name, shutdown, || $start(common.clone()));
                 if let Some(service) = started.await {
-                    service.add_to(&mut *answering.services.lock().await, &answering.auth).await;
+                    service.add_to(&mut answering.services.clone(), &answering.auth).await;
                     answering.one_more();
                     service.run().await;
                 }

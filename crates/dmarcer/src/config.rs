@@ -1,10 +1,9 @@
 //! The configuration of a process that runs every service.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+mod problems;
+
 use std::path::{Path, PathBuf};
 
-use hosting::{Domain, RegionId};
 use serde::Deserialize;
 use service::config::Secret;
 use service::telemetry::LogFormat;
@@ -98,9 +97,17 @@ impl Config {
     /// # Errors
     /// What is wrong, by key, one line each.
     pub(crate) fn load(file: Option<&Path>) -> Result<Config, Vec<String>> {
-        let config: Config = service::config::load(file).map_err(|error| error.problems)?;
+        let config = Config::read(file)?;
         let problems = config.problems();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// As [`Config::load`], without a look at what the values mean.
+    ///
+    /// # Errors
+    /// What can't be read, by key, one line each.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Config, Vec<String>> {
+        service::config::load(file).map_err(|error| error.problems)
     }
 
     /// The edge of this process: the one configured, or else one for the only region; none where
@@ -144,105 +151,11 @@ impl Config {
         ];
         secrets.into_iter().filter_map(|(key, secret)| Some((key, secret?))).collect()
     }
-
-    /// What can't work, by key, beyond what reading the file has found.
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if self.bus.url.starts_with("nats://") || self.bus.url.starts_with("tls://") {
-            problems.push(
-                "bus.url: NATS isn't supported yet: use \"embedded\", every service in one process"
-                    .to_owned(),
-            );
-        } else if self.bus.url != "embedded" {
-            problems.push("bus.url: the only bus there is yet is \"embedded\"".to_owned());
-        }
-        if let Some(token) = &self.control.admin_token
-            && !token.expose().bytes().all(|byte| byte.is_ascii_graphic())
-        {
-            problems.push(
-                "control.admin_token: use letters, digits and signs, without spaces".to_owned(),
-            );
-        }
-        self.region_problems(&mut problems);
-        if let Err(error) = self.issuer.check() {
-            problems.push(service::supervise::chain(&error));
-        }
-        for (key, store) in [
-            ("control.store", &self.control.store),
-            ("dns.store", &self.dns.store),
-            ("issuer.store", &self.issuer.store),
-            ("intake.store", &self.intake.store),
-        ] {
-            let known = |url: &String| url.starts_with("sqlite://") || url.starts_with("postgres");
-            if store.as_ref().is_some_and(|url| !known(url)) {
-                problems.push(format!("{key}: write sqlite://<file> or postgres://…"));
-            }
-        }
-        self.listener_problems(&mut problems);
-        problems
-    }
-
-    fn region_problems(&self, problems: &mut Vec<String>) {
-        let mut ids = BTreeSet::new();
-        for region in &self.region {
-            let id = &region.id;
-            if let Err(error) = id.parse::<RegionId>() {
-                problems.push(format!("region.id: {error}"));
-            }
-            if let Err(error) = region.host.parse::<Domain>() {
-                problems.push(format!("region.host of {id}: {error}"));
-            }
-            if !ids.insert(id) {
-                problems.push(format!("region.id: there are two regions {id:?}"));
-            }
-        }
-        let Some(edge) = self.edge() else { return };
-        if edge.region.is_empty() {
-            problems.push("edge.region: set it to the id of a [[region]]".to_owned());
-        } else if let Err(error) = edge.region.parse::<RegionId>() {
-            problems.push(format!("edge.region: {error}"));
-        } else if !ids.is_empty() && !ids.contains(&edge.region) {
-            // Where none is configured, the region may be one that `dmarcer region add` adds.
-            let known: Vec<&str> = ids.into_iter().map(String::as_str).collect();
-            let (region, known) = (&edge.region, known.join(", "));
-            problems.push(format!(
-                "edge.region: no [[region]] has the id {region:?}: there are {known}"
-            ));
-        } else if let Err(error) = edge.check() {
-            problems.push(error.to_string());
-        }
-    }
-
-    fn listener_problems(&self, problems: &mut Vec<String>) {
-        let edge = self.edge();
-        let (https, http) = match &edge {
-            Some(edge) => (edge.https.as_slice(), edge.http.as_slice()),
-            None => (&[][..], &[][..]),
-        };
-        let grpc = [("control.listen", self.control.listen)];
-        let https = https.iter().map(|&address| ("edge.https", address));
-        let http = http.iter().map(|&address| ("edge.http", address));
-        let all: Vec<_> = grpc.into_iter().chain(https).chain(http).collect();
-        for (nth, (key, address)) in all.iter().enumerate() {
-            for (other_key, other) in &all[nth + 1..] {
-                if overlap(*address, *other) {
-                    problems.push(format!("{other_key}: {other} is taken by {key} ({address})"));
-                }
-            }
-        }
-    }
-}
-
-/// Whether two listeners would want the same address.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let same_host = one.ip() == other.ip()
-        || (one.is_ipv4() == other.is_ipv4()
-            && (one.ip().is_unspecified() || other.ip().is_unspecified()));
-    one.port() != 0 && one.port() == other.port() && same_host
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Write as _;
 
     use super::*;
@@ -253,31 +166,6 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         Config::load(Some(file.path()))
-    }
-
-    #[test]
-    fn what_cannot_work_is_named_by_its_key() {
-        fn check(text: &str, named: &str) {
-            let problems = load(text).unwrap_err().join("\n");
-            assert!(problems.contains(named), "{text}: {problems}");
-        }
-        check("data_dri = \"/x\"", "did you mean `data_dir`?");
-        check("[bus]\nurl = \"nats://127.0.0.1\"", "bus.url: NATS isn't supported yet");
-        check("[bus]\nurl = \"kafka\"", "bus.url");
-        check("[log]\nformat = \"xml\"", "log.format");
-        check("[control]\nadmin_token = \"a b\"", "control.admin_token");
-        check("[control]\nstore = \"mysql://x\"", "control.store");
-        check("[edge]\nregion = \"eu/1\"", "edge.region");
-        check(&format!("{REGION}[edge]\nregion = \"eu-2\""), "there are eu-1");
-        check(&format!("{REGION}{REGION}"), "two regions");
-        check("[[region]]\nid = \"a/b\"\nhost = \"x.example.net\"", "region.id");
-        check("[[region]]\nid = \"a\"\nhost = \"x y\"", "region.host of a");
-        check("[[region]]\nid = \"a\"", "host");
-        check(
-            &format!("{REGION}[edge]\nhttps = [\"[::]:443\"]\nhttp = [\"[::1]:443\"]"),
-            "edge.http: [::1]:443 is taken by edge.https",
-        );
-        check("[issuer]\norders_at_once = 0", "issuer.orders_at_once");
     }
 
     #[test]

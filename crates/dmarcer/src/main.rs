@@ -29,7 +29,10 @@ fn main() -> ExitCode {
     // Before anything that could speak TLS. It fails only where one is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 
-    let cli = cli::parse();
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(cli)),
         Err(error) => cli::failure::cannot_start(&error),

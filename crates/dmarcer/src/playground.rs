@@ -5,6 +5,7 @@ mod publish;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::playground::world::{EXAMPLE_DOMAIN, REGION_HOST, zones};
 use ::playground::{NameServer, UpdateKey};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use service::Shutdown;
 use service::files::{create_directory, lock_directory, read_or_create_key, write_private};
 use service::telemetry::LogFormat;
+use tokio::time::{Instant, sleep};
 use wire::control::{AddDomainRequest, DomainKind};
 
 use crate::assembly::{self, LOCAL_ROOT_FILE, reachable};
@@ -26,6 +28,10 @@ use crate::up::{interrupted, run_until, say};
 const REGION: &str = "local";
 /// The name of the key that may update zones.
 const KEY_NAME: &str = "playground.";
+
+/// How long the first call is tried: a service may still be waiting for another one.
+const FIRST_CALL: Duration = Duration::from_secs(10);
+const FIRST_CALL_AGAIN: Duration = Duration::from_millis(200);
 
 /// Try everything on this machine: a closed world on loopback.
 #[derive(Debug, Args)]
@@ -94,8 +100,8 @@ async fn play(folder: &Folder) -> Result<(), Failure> {
 
     let outcome = run_until(running, interrupted, async |running| {
         let token = running.admin.token.expose();
-        add_example(&places, token).await?;
-        say(&guide::text(folder, &places, token))
+        let added = add_example(&places, token).await;
+        say(&guide::text(folder, &places, token, added))
     });
     let outcome = outcome.await;
     stop_dns.cancel();
@@ -144,13 +150,20 @@ fn config(folder: &Folder, places: &Places) -> Config {
     config
 }
 
+/// Adds the example; it may be there already. Without it the playground still is one.
 async fn add_example(places: &Places, token: &str) -> Result<(), Failure> {
     let client = Client::new(&format!("http://{}", places.grpc), Some(token))?;
     let name = EXAMPLE_DOMAIN.to_owned();
     let request = AddDomainRequest { name, kind: DomainKind::Standard.into() };
-    match client.answer(client.domains().add_domain(request).await) {
-        Err(failure) if failure.reason() != "DOMAIN_EXISTS" => Err(failure),
-        _ => Ok(()),
+    let deadline = Instant::now() + FIRST_CALL;
+    loop {
+        let added = client.domains().add_domain(request.clone()).await;
+        match client.answer(added) {
+            Err(failure) if failure.reason() == "DOMAIN_EXISTS" => return Ok(()),
+            Err(failure) if failure.is_transient() && Instant::now() < deadline => {}
+            outcome => return outcome.map(drop),
+        }
+        sleep(FIRST_CALL_AGAIN).await;
     }
 }
 

@@ -4,7 +4,8 @@
 //! value that does not fit is an error that names it, where it was set, and the nearest right one.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const DNS_PORT: u16 = 53;
 /// No secret is longer.
-const MAX_SECRET_BYTES: usize = 64 * 1024;
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// Everything that is wrong with a configuration, one line each.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +52,20 @@ fn read(file: &Path) -> Result<String, ConfigError> {
     let fail = |why: &str| ConfigError {
         problems: vec![format!("the configuration file {} {why}", file.display())],
     };
-    let length = fs::metadata(file).map_err(|e| fail(&format!("can't be read: {e}")))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(fail("is longer than 1 MiB"));
-    }
-    let text = fs::read_to_string(file).map_err(|e| fail(&format!("can't be read: {e}")))?;
+    let text = File::open(file).and_then(|opened| read_at_most(MAX_FILE_BYTES, opened));
+    let text = text.map_err(|e| fail(&format!("can't be read: {e}")))?;
     // Editors on Windows put a byte order mark in front.
     Ok(text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// What a file holds, be it one without an end.
+fn read_at_most(bytes: u64, file: File) -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    file.take(bytes + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > bytes {
+        return Err(io::Error::other(format!("it is longer than {bytes} bytes")));
+    }
+    Ok(text)
 }
 
 fn empty_in_environment(key: &str) -> bool {
@@ -164,7 +172,7 @@ impl<'de> Deserialize<'de> for Secret {
         let (value, from) = match Written::deserialize(deserializer)? {
             Written::Value(value) => (value, None),
             Written::File(InFile { file }) => {
-                let text = fs::read_to_string(&file).map_err(|e| {
+                let text = read_secret(&file).map_err(|e| {
                     D::Error::custom(format!(
                         "the secret file {} can't be read: {e}",
                         file.display()
@@ -173,11 +181,21 @@ impl<'de> Deserialize<'de> for Secret {
                 (text.trim_end_matches(['\r', '\n']).to_owned(), Some(file))
             }
         };
-        if value.is_empty() || value.len() > MAX_SECRET_BYTES {
+        if value.is_empty() || value.len() as u64 > MAX_SECRET_BYTES {
             return Err(D::Error::custom("a secret has 1 to 65536 bytes"));
         }
         Ok(Secret { value: Zeroizing::new(value), from })
     }
+}
+
+fn read_secret(file: &Path) -> io::Result<Zeroizing<String>> {
+    // Before it is opened: a pipe would wait for its writer, and is empty at the second start.
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other(
+            "it is a folder, a pipe or a device: put the secret into a regular file",
+        ));
+    }
+    read_at_most(MAX_SECRET_BYTES, File::open(file)?)
 }
 
 /// A list, or one value alone, for `#[serde(deserialize_with)]`.
@@ -301,6 +319,23 @@ mod tests {
         let sample = load_text("[control]\nadmin_token = \"hunter2\"\n").unwrap();
         assert!(!format!("{sample:?}").contains("hunter2"));
         assert_eq!(sample.control.admin_token.unwrap().expose(), "hunter2");
+    }
+
+    #[test]
+    fn what_has_no_end_or_no_bytes_is_read_neither_as_a_secret_nor_as_a_configuration() {
+        for file in ["/dev/zero", "/dev", "/proc/self/fd"] {
+            let error = load_text(&format!("[control]\nadmin_token = {{ file = \"{file}\" }}\n"));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("put the secret into a regular file"), "{error}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("long");
+        fs::write(&long, "x".repeat(70_000)).unwrap();
+        let text = format!("[control]\nadmin_token = {{ file = {long:?} }}\n");
+        let error = load_text(&text).unwrap_err().to_string();
+        assert!(error.contains("longer than 65536 bytes"), "{error}");
+        let error = load::<Sample>(Some(Path::new("/dev/zero"))).unwrap_err().to_string();
+        assert!(error.contains("longer than"), "{error}");
     }
 
     #[test]

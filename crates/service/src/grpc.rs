@@ -1,15 +1,18 @@
 //! One gRPC listener for all the services of a process, with health and reflection.
 
 use std::convert::Infallible;
+use std::mem;
 use std::net::SocketAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, Service, StdError, http};
 use tonic::server::NamedService;
-use tonic::service::{Routes, RoutesBuilder};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Error as ReflectionError;
@@ -50,11 +53,11 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
 }
 
-/// The services that one listener answers. A clone answers them too: a listener that began with some of
-/// them is replaced by one with more.
+/// The services that one listener answers. Clones are handles to the same: what is added to one while
+/// another one serves is answered from then on, on connections that are open already, too.
 #[derive(Clone)]
 pub struct Services {
-    routes: RoutesBuilder,
+    newest: watch::Sender<Routes>,
     health: HealthReporter,
 }
 
@@ -70,15 +73,14 @@ impl Services {
                 .register_encoded_file_descriptor_set(descriptors)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let mut routes = Routes::builder();
-        routes.add_service(health_service);
-        routes.add_service(reflection().build_v1()?);
-        // Older clients, Python's among them, still speak the alpha version.
-        routes.add_service(reflection().build_v1alpha()?);
-        Ok(Services { routes, health })
+        let routes = Routes::new(health_service)
+            .add_service(reflection().build_v1()?)
+            // Older clients, Python's among them, still speak the alpha version.
+            .add_service(reflection().build_v1alpha()?);
+        Ok(Services { newest: watch::Sender::new(routes), health })
     }
 
-    /// Adds a service, healthy from now on.
+    /// Adds a service, answered and healthy from now on.
     pub async fn add<S, B>(&mut self, service: S)
     where
         S: Service<http::Request<Body>, Response = http::Response<B>, Error = Infallible>,
@@ -87,7 +89,8 @@ impl Services {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<StdError>,
     {
-        self.routes.add_service(service);
+        self.newest
+            .send_modify(|routes| *routes = mem::take(routes).add_service(service).prepare());
         self.health.set_serving::<S>().await;
     }
 
@@ -100,12 +103,100 @@ impl Services {
             .concurrency_limit_per_connection(CALLS_PER_CONNECTION)
             .http2_max_header_list_size(Some(MAX_HEADER_LIST_BYTES))
             .timeout(CALL_TIMEOUT)
-            .add_routes(self.routes.routes())
             .serve_with_incoming_shutdown(
+                Newest(self.newest),
                 TcpListenerStream::new(listener),
                 shutdown.cancelled_owned(),
             )
             .await?;
         Ok(())
+    }
+}
+
+/// Answers each call by the services that there are when it comes.
+#[derive(Clone)]
+struct Newest(watch::Sender<Routes>);
+
+impl Service<http::Request<Body>> for Newest {
+    type Response = <Routes as Service<http::Request<Body>>>::Response;
+    type Error = Infallible;
+    type Future = <Routes as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routes are ready at any time.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let mut routes = self.0.borrow().clone();
+        routes.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+
+    use super::*;
+    use crate::config::Secret;
+    use crate::peer::peer;
+
+    /// Stands for a service that starts after the listener.
+    #[derive(Clone)]
+    struct Late;
+
+    impl NamedService for Late {
+        const NAME: &'static str = "test.Late";
+    }
+
+    impl Service<http::Request<Body>> for Late {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = Ready<Result<http::Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+            ready(Ok(http::Response::new(Body::empty())))
+        }
+    }
+
+    async fn late(newest: &mut Newest) -> Option<String> {
+        let request = http::Request::post("/test.Late/Call").body(Body::empty()).unwrap();
+        let answer = newest.call(request).await.unwrap();
+        answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn what_is_added_while_it_serves_is_answered_at_once() {
+        const UNIMPLEMENTED: &str = "12";
+        let services = Services::new(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+        let mut newest = Newest(services.newest.clone());
+        assert_eq!(late(&mut newest).await.as_deref(), Some(UNIMPLEMENTED));
+        services.clone().add(Late).await;
+        assert_eq!(late(&mut newest).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_open_already_finds_what_is_added() {
+        let services = Services::new(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let at = format!("http://{}", listener.local_addr().unwrap());
+        let shutdown = Shutdown::new();
+        let serving = tokio::spawn(services.clone().serve(listener, shutdown.clone()));
+        let to = peer(&at, &Secret::new("none".to_owned())).unwrap();
+        let mut client = HealthClient::new(to);
+        let about = || HealthCheckRequest { service: Late::NAME.to_owned() };
+        assert_eq!(client.check(about()).await.unwrap_err().code(), tonic::Code::NotFound);
+        services.clone().add(Late).await;
+        client.check(about()).await.unwrap();
+        drop(client);
+        shutdown.cancel();
+        serving.await.unwrap().unwrap();
     }
 }

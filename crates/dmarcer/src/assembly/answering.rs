@@ -1,41 +1,36 @@
 //! One gRPC listener for services that start one by one.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use service::Shutdown;
 use service::caller::Authenticator;
-use service::grpc::{ListenError, Services};
-use service::supervise::{Fault, keep_running};
+use service::grpc::{ListenError, Services, bind};
+use service::supervise::keep_running;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinSet;
 use tracing::error;
 
 /// The services that answer gRPC: control, dns, issuer, intake.
 const ANSWERING: usize = 4;
 
-/// The gRPC listener. It answers the services that have started; when one more has, a new server
-/// with all of them takes over the socket, and the old one finishes its calls.
+/// The gRPC listener. It answers the services that have started; one more is answered from the moment
+/// at which it is added.
 pub(super) struct Answering {
     /// Those that have started.
-    pub(super) services: Mutex<Services>,
+    pub(super) services: Services,
     /// Stands in front of each.
     pub(super) auth: Authenticator,
+    listening: watch::Sender<bool>,
     started: watch::Sender<usize>,
-    ready: watch::Sender<bool>,
 }
 
 impl Answering {
-    /// Answers health and reflection only, and says when all services have started.
-    pub(super) fn new(
-        auth: Authenticator,
-    ) -> Result<(Arc<Answering>, watch::Receiver<bool>), ListenError> {
-        let services = Mutex::new(Services::new(wire::DESCRIPTORS)?);
-        let (ready, is_ready) = watch::channel(false);
-        let answering = Answering { services, auth, started: watch::Sender::new(0), ready };
-        Ok((Arc::new(answering), is_ready))
+    /// Answers health and reflection only.
+    pub(super) fn new(auth: Authenticator) -> Result<Arc<Answering>, ListenError> {
+        let services = Services::new(wire::DESCRIPTORS)?;
+        let (listening, started) = (watch::Sender::new(false), watch::Sender::new(0));
+        Ok(Arc::new(Answering { services, auth, listening, started }))
     }
 
     /// Says that one more service has started and been added.
@@ -43,11 +38,18 @@ impl Answering {
         self.started.send_modify(|started| *started += 1);
     }
 
+    /// Waits until every service is answered.
+    pub(super) async fn ready(&self) {
+        // The senders are in self.
+        let _ = self.listening.subscribe().wait_for(|listening| *listening).await;
+        let _ = self.started.subscribe().wait_for(|started| *started == ANSWERING).await;
+    }
+
     /// Serves on `first`, or where it could not be bound, on `address` as soon as it can be.
     pub(super) async fn serve(
         self: Arc<Self>,
         address: SocketAddr,
-        first: Option<std::net::TcpListener>,
+        first: Option<TcpListener>,
         shutdown: Shutdown,
     ) {
         let first = Arc::new(Mutex::new(first));
@@ -57,40 +59,13 @@ impl Answering {
             async move {
                 let listener = match first.lock().await.take() {
                     Some(listener) => listener,
-                    None => TcpListener::bind(address).await?.into_std()?,
+                    None => bind(address).await?,
                 };
-                own.serve_on(listener, until).await
+                own.listening.send_replace(true);
+                Ok(own.services.clone().serve(listener, until).await?)
             }
         })
         .await;
-    }
-
-    async fn serve_on(
-        &self,
-        listener: std::net::TcpListener,
-        shutdown: Shutdown,
-    ) -> Result<(), Fault> {
-        let mut started = self.started.subscribe();
-        let mut servers = JoinSet::new();
-        loop {
-            let count = *started.borrow_and_update();
-            let services = self.services.lock().await.clone();
-            let stop = shutdown.child_token();
-            let socket = TcpListener::from_std(listener.try_clone()?)?;
-            servers.spawn(services.serve(socket, stop.clone()));
-            if count == ANSWERING {
-                self.ready.send_replace(true);
-            }
-            tokio::select! {
-                // The sender is in self.
-                _ = started.changed() => stop.cancel(),
-                () = shutdown.cancelled() => {
-                    while servers.join_next().await.is_some() {}
-                    return Ok(());
-                }
-                Some(ended) = servers.join_next(), if count == ANSWERING => ended??,
-            }
-        }
     }
 }
 
@@ -98,11 +73,11 @@ impl Answering {
 /// to serve meanwhile.
 pub(super) async fn listen(
     address: SocketAddr,
-) -> Result<(Option<std::net::TcpListener>, SocketAddr), ListenError> {
+) -> Result<(Option<TcpListener>, SocketAddr), ListenError> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
         let bound = listener.local_addr()?;
-        io::Result::Ok((listener.into_std()?, bound))
+        std::io::Result::Ok((listener, bound))
     };
     match bound.await {
         Ok((listener, bound)) => Ok((Some(listener), bound)),

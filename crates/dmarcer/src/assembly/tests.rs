@@ -24,9 +24,9 @@ fn config(folder: &Path) -> Config {
         Some(edge::Config { https: vec![any], http: vec![any], ..edge::Config::default() });
     config.region = vec![control::RegionConfig {
         id: "eu-1".to_owned(),
-        name: String::new(),
+        name: None,
         host: "eu-1.sts.example.net".to_owned(),
-        reports: String::new(),
+        reports: None,
     }];
     config
 }

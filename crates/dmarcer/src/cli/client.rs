@@ -18,6 +18,9 @@ pub(crate) const PAGE_SIZE: i32 = 1000;
 /// A list never has more pages: a server that goes on is broken.
 const MAX_PAGES: usize = 10_000;
 
+/// What to do without a token, or with one that is none.
+pub(crate) const EXPORT_TOKEN: &str = "export DMARCER_TOKEN=\"$(cat <data_dir>/admin-token)\"";
+
 /// A server to call.
 pub(crate) struct Client {
     peer: Peer,
@@ -38,10 +41,14 @@ impl Client {
         }
         let Some(token) = token.filter(|token| !token.trim().is_empty()) else {
             let message = "this needs a token: pass --token or set DMARCER_TOKEN";
-            return Err(Failure::new("TOKEN_REQUIRED", message)
-                .hint("export DMARCER_TOKEN=\"$(cat <data_dir>/admin-token)\""));
+            return Err(Failure::new("TOKEN_REQUIRED", message).hint(EXPORT_TOKEN));
         };
         let token = Secret::new(token.trim().to_owned());
+        if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = "the token has a line break, a space or a letter that no token has: look \
+                           at --token or DMARCER_TOKEN";
+            return Err(Failure::new("TOKEN_INVALID", message).hint(EXPORT_TOKEN));
+        }
         let peer = peer(&server, &token)
             .map_err(|e| Failure::new("SERVER_INVALID", format!("{e}: pass --server URL")))?;
         Ok(Client { peer, server })
@@ -108,5 +115,53 @@ impl Client {
 
     pub(crate) fn fleet(&self) -> FleetServiceClient<Peer> {
         FleetServiceClient::new(self.peer.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use wire::control::GetFleetStatusRequest;
+
+    use super::*;
+    use crate::cli::failure::Said;
+
+    fn said(failure: Failure) -> Said {
+        match failure {
+            Failure::Said(said) => *said,
+            Failure::ClosedPipe => panic!("nothing is said"),
+        }
+    }
+
+    // A connection that is made later needs a runtime now.
+    #[tokio::test]
+    async fn a_token_that_is_none_is_not_blamed_on_the_server() {
+        for token in ["two\nlines", "two words", "geheimnisk\u{e4}mer"] {
+            let said = said(Client::new("http://127.0.0.1:1", Some(token)).err().unwrap());
+            assert_eq!(said.reason, "TOKEN_INVALID", "{said:?}");
+            assert!(!said.message.contains("--server") && !said.message.contains(token));
+        }
+        assert!(Client::new("http://127.0.0.1:1", Some(" token\n")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn another_server_than_ours_is_not_taken_for_a_slow_one() {
+        for answer in ["HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", ""] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                while let Ok((mut connection, _)) = listener.accept().await {
+                    let mut some = [0; 64];
+                    let _ = connection.read(&mut some).await;
+                    let _ = connection.write_all(answer.as_bytes()).await;
+                }
+            });
+            let client = Client::new(&at, Some("token")).unwrap();
+            let fleet = client.fleet().get_fleet_status(GetFleetStatusRequest {}).await;
+            let said = said(client.answer(fleet).unwrap_err());
+            assert!(said.message.contains("--server"), "{said:?}");
+            assert!(!said.message.contains("in time"), "{said:?}");
+        }
     }
 }

@@ -101,12 +101,14 @@ pub(crate) async fn run(context: &Context, command: DomainCommand) -> Result<(),
         }
         DomainCommand::Convert { name, to } => {
             let kind = word(&format!("{to:?}"), "");
-            confirm(&format!("make {name} a {kind} domain?"), context.options.yes)?;
+            confirm(&format!("make {name} a {kind} domain?"), context.options.yes)
+                .map_err(|refused| refused.about(&name))?;
             let request = control::ConvertDomainRequest { name, kind: to.to_wire() };
             client.answer(domains.convert_domain(request).await)?.domain
         }
         DomainCommand::Remove { name } => {
-            confirm(&format!("give up {name}?"), context.options.yes)?;
+            confirm(&format!("give up {name}?"), context.options.yes)
+                .map_err(|refused| refused.about(&name))?;
             let request = control::RemoveDomainRequest { name: name.clone() };
             client.answer(domains.remove_domain(request).await)?;
             return context.output.done(&format!("{name} is removed"));

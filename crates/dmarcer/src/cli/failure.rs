@@ -12,14 +12,23 @@ use tonic::{Code, Status};
 use wire::status::told;
 
 use crate::cli::Format;
+use crate::cli::client::EXPORT_TOKEN;
 use crate::cli::table::printable;
 
 /// Refused or failed.
 const FAILED: u8 = 1;
+/// The command line is not understood.
+const USAGE: u8 = 2;
 /// `--wait` ran out.
 const RAN_OUT: u8 = 3;
 /// As a shell reports a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
+
+/// What tonic says when a call took longer than it may; anything else that is cancelled is a
+/// connection that ended.
+const TIMED_OUT: &str = "Timeout expired";
+/// What tonic says of answers that are none of gRPC, as a web server gives in HTTP/1 or HTTP/2.
+const NOT_GRPC: [&str; 2] = ["h2 protocol error", "mapped from HTTP status code"];
 
 /// Why a command ends with anything but 0.
 #[derive(Debug)]
@@ -77,6 +86,11 @@ impl Failure {
         Failure::new("FAILED", chain(error))
     }
 
+    /// The command line is not understood.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure::new("USAGE", message).ending_with(USAGE)
+    }
+
     /// `--wait` ran out; the change goes on.
     pub(crate) fn ran_out(message: impl Into<String>) -> Failure {
         Failure::new("WAIT_RAN_OUT", message).ending_with(RAN_OUT)
@@ -93,15 +107,16 @@ impl Failure {
         let told = told(status);
         let message = match (said_by_us, status.code()) {
             (true, _) => told.message,
+            _ if NOT_GRPC.iter().any(|text| status.message().contains(text)) => not_ours(server),
             (false, Code::Unavailable | Code::Unknown) if status.source().is_some() => {
                 format!("can't reach {server}: is `dmarcer up` running? pass --server")
             }
             (false, Code::Unimplemented) => {
                 format!("the service for this isn't running at {server} yet: try again")
             }
-            (false, Code::Cancelled | Code::DeadlineExceeded) => {
-                format!("{server} didn't answer in time; look before you try again")
-            }
+            (false, Code::DeadlineExceeded) => ran_late(server),
+            (false, Code::Cancelled) if status.message() == TIMED_OUT => ran_late(server),
+            (false, Code::Cancelled) => not_ours(server),
             (false, _) => format!("{server} failed: {}", told.message),
         };
         let transient = matches!(
@@ -137,6 +152,14 @@ impl Failure {
     pub(crate) fn reason(&self) -> &str {
         match self {
             Failure::Said(said) => &said.reason,
+            Failure::ClosedPipe => "",
+        }
+    }
+
+    /// The sentence; empty where nothing is said.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Failure::Said(said) => &said.message,
             Failure::ClosedPipe => "",
         }
     }
@@ -190,6 +213,17 @@ impl Said {
     }
 }
 
+fn ran_late(server: &str) -> String {
+    format!("{server} didn't answer in time; look before you try again")
+}
+
+fn not_ours(server: &str) -> String {
+    format!(
+        "{server} ended the call without an answer: something else than `dmarcer up` may listen \
+         there; pass --server, and look before you try again"
+    )
+}
+
 /// The command that most people need after a refusal.
 fn next_command(reason: &str, metadata: &BTreeMap<String, String>) -> Option<String> {
     let about = |key: &str, otherwise: &str| match metadata.get(key) {
@@ -198,9 +232,7 @@ fn next_command(reason: &str, metadata: &BTreeMap<String, String>) -> Option<Str
     };
     let domain = about("domain", "NAME");
     Some(match reason {
-        "TOKEN_REQUIRED" | "TOKEN_INVALID" => {
-            "export DMARCER_TOKEN=\"$(cat <data_dir>/admin-token)\"".to_owned()
-        }
+        "TOKEN_REQUIRED" | "TOKEN_INVALID" => EXPORT_TOKEN.to_owned(),
         "DOMAIN_PARKED" => format!("dmarcer domain convert {domain} --to standard"),
         "DOMAIN_NOT_FOUND" => "dmarcer domain list".to_owned(),
         "NO_ACTIVE_REGION" => "dmarcer region add ID --host HOST".to_owned(),

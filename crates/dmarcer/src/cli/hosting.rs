@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, command: HostingCommand) -> Result<()
             let question = format!(
                 "stop hosting {name}? Senders are told with mode none, and later nothing is served"
             );
-            confirm(&question, context.options.yes)?;
+            confirm(&question, context.options.yes).map_err(|refused| refused.about(&name))?;
             let request =
                 control::DeactivateHostingRequest { name, expected_revision: if_revision };
             let call = context.client.domains().deactivate_hosting(request).await;

@@ -20,6 +20,7 @@ pub(crate) mod rollout;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
+mod usage;
 pub(crate) mod wait;
 pub(crate) mod when;
 
@@ -133,13 +134,14 @@ pub(crate) enum Command {
     },
 }
 
-/// Reads the command line; ends the process on wrong usage and after help.
-pub(crate) fn parse() -> Cli {
-    let matches = help::command().get_matches();
-    match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
-        Err(error) => error.exit(),
-    }
+/// Reads the command line.
+///
+/// # Errors
+/// The exit code on wrong usage and after help.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    let matches = help::command().try_get_matches();
+    let cli = matches.and_then(|matches| Cli::from_arg_matches(&matches));
+    cli.map_err(|error| usage::report(&error, std::env::args_os()))
 }
 
 /// Carries out one command.
@@ -157,7 +159,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => up::run(&args).await,
         Command::Playground(args) => playground::run(args, options).await,
-        Command::Config(command) => config_check::run(&command),
+        Command::Config(command) => config_check::run(&command, options.output),
         Command::Completions { shell } => completions(shell),
         Command::Region(command) => region::run(&call()?, command).await,
         Command::Domain(command) => domain::run(&call()?, command).await,

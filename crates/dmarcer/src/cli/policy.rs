@@ -158,7 +158,7 @@ async fn promote(
         let question = format!(
             "enforce the policy of {name}? Senders then refuse to deliver where TLS to your MX fails"
         );
-        confirm(&question, false)?;
+        confirm(&question, false).map_err(|refused| refused.about(&name))?;
     }
     let request = control::PromotePolicyRequest {
         name: name.clone(),

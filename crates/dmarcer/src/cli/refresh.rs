@@ -38,7 +38,8 @@ pub(crate) async fn refresh(
         let again = format!("dmarcer policy refresh-mx {name} --accept-removals");
         return Err(refused.hint(again));
     }
-    confirm("remove these mx lines? Senders that enforce then refuse their hosts", false)?;
+    confirm("remove these mx lines? Senders that enforce then refuse their hosts", false)
+        .map_err(|refused| refused.about(&name))?;
     // Who was asked decided about the plan that they were shown.
     finish(context, request(context, &name, plan.revision, true).await?)
 }

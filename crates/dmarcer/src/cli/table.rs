@@ -60,7 +60,7 @@ pub(crate) struct Fields(Vec<(&'static str, String)>);
 impl Fields {
     /// Adds a field.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Fields {
-        self.0.push((name, printable(&value.into())));
+        self.0.push((name, value.into()));
         self
     }
 
@@ -73,10 +73,18 @@ impl Fields {
         }
     }
 
+    /// The fields, for programs.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// The fields as text.
     pub(crate) fn render(&self) -> String {
         let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + GAP;
-        let line = |(name, value): &(&str, String)| format!("{name:<width$}{value}\n");
+        let line = |(name, value): &(&str, String)| {
+            let value = printable(value);
+            format!("{name:<width$}{value}\n")
+        };
         self.0.iter().map(line).collect()
     }
 }
