@@ -14,6 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use tokio::net::TcpStream;
 
 use crate::flight::Flight;
+use crate::listen::Room;
 use crate::serve::{Protocols, http_host, plain};
 use crate::sites::Sites;
 use crate::take::is_base64url;
@@ -28,6 +29,7 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 pub(crate) struct Challenges {
     pub(crate) protocols: Protocols,
     pub(crate) sites: Arc<Sites>,
+    pub(crate) room: Room,
 }
 
 impl Challenges {
@@ -35,7 +37,8 @@ impl Challenges {
     pub(crate) async fn connection(self: Arc<Self>, stream: TcpStream) {
         let sites = self.sites.clone();
         let answer = move |request: &Request<Incoming>| answer(request, &sites);
-        self.protocols.serve(Flight::new(stream), false, answer).await;
+        let patience = self.room.patience();
+        self.protocols.serve(Flight::new(stream), false, patience, answer).await;
     }
 }
 

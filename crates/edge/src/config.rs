@@ -19,8 +19,8 @@ pub struct Config {
     /// Where HTTP-01 challenges are answered, and nothing else. Default: port 80 of every address.
     #[serde(deserialize_with = "service::config::one_or_many")]
     pub http: Vec<SocketAddr>,
-    /// Connections at a time, both kinds together; more are refused. The bound on open files of
-    /// the process lowers it. Default: 10,000.
+    /// Connections at a time; more are refused. An eighth of them is for `http`, the rest for
+    /// `https`. The bound on open files of the process lowers it. Default: 10,000.
     pub max_connections: usize,
 }
 
@@ -84,9 +84,13 @@ impl Config {
 /// Longest id of an edge or region: both stand in keys of the bus, next to other parts.
 const MAX_NAME_BYTES: usize = 64;
 
+/// Whether it can be the id of an edge or a region.
+pub(crate) fn is_id(value: &str) -> bool {
+    value.len() <= MAX_NAME_BYTES && bus::check_key(value).is_ok() && !value.contains('=')
+}
+
 fn check_name(key: &'static str, value: &str) -> Result<(), InvalidConfig> {
-    let sound = value.len() <= MAX_NAME_BYTES && bus::check_key(value).is_ok();
-    if sound && !value.contains('=') {
+    if is_id(value) {
         Ok(())
     } else {
         let value = value.chars().take(MAX_NAME_BYTES).collect();

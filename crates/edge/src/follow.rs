@@ -55,10 +55,13 @@ impl Again {
         }
     }
 
-    /// Everything may be lost.
+    /// Everything may be lost: nothing waits for [`FROM_START_EVERY`], for nobody can cause it at
+    /// will.
     pub(crate) fn want_all(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Default::default();
         for bucket in Bucket::ALL {
-            self.want(bucket.table());
+            self.wanted[bucket.index()].store(true, Ordering::SeqCst);
+            self.signals[bucket.index()].wake();
         }
     }
 

@@ -20,7 +20,7 @@
 //! Reading order: [`Parts`] and [`start`] below; `follow.rs` and `take.rs`, how documents come in;
 //! `store.rs` and `sites.rs`, where they stay; `tls.rs`, `serve.rs` and `challenge.rs`, how they are
 //! served, over `listen.rs` and `flight.rs`; `acknowledge.rs` and `counts.rs`, what is told.
-//! `budget.rs`, `cache.rs`, `client.rs` and `scrub.rs` explain themselves.
+//! `budget.rs`, `cache.rs`, `client.rs`, `scrub.rs` and `seldom.rs` explain themselves.
 
 mod acknowledge;
 mod bucket;
@@ -34,6 +34,7 @@ mod flight;
 mod follow;
 mod listen;
 mod scrub;
+mod seldom;
 mod serve;
 mod sites;
 mod start;

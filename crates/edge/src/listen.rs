@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use service::Shutdown;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
+
+use crate::seldom::Seldom;
 
 /// Connections that the system may keep for us while we are busy; Linux cuts it to its own bound.
 const BACKLOG: u32 = 1024;
@@ -25,12 +28,15 @@ const PAUSE_WITHOUT_FILES: Duration = Duration::from_millis(50);
 pub(crate) const DRAIN: Duration = Duration::from_secs(8);
 
 /// A handshake, or the headers of a request, take no longer.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 /// The same while three quarters of the room are taken: whoever fills it slowly is sent away, a
 /// client that means it needs a few round trips.
 const PATIENCE_UNDER_PRESSURE: Duration = Duration::from_secs(2);
 
-/// Room for connections, shared by all listeners.
+/// The part of all room that is for challenges: a CA looks from a few places, once in weeks.
+const HTTP_PART: usize = 8;
+
+/// Room for connections, shared by the listeners of one kind.
 #[derive(Clone)]
 pub(crate) struct Room {
     free: Arc<Semaphore>,
@@ -38,15 +44,21 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Room for `wanted` connections, less if the process may not open so many files.
-    pub(crate) fn new(wanted: usize) -> Room {
+    /// Room for `wanted` connections, less if the process may not open so many files: for HTTPS,
+    /// and apart from it for HTTP, so that neither can be filled through the other.
+    pub(crate) fn both(wanted: usize) -> (Room, Room) {
         // The rest is for the store, the bus, logs and connections being refused.
         let allowed = open_files().map_or(wanted, |files| files / 4 * 3);
         let size = wanted.min(allowed).clamp(1, Semaphore::MAX_PERMITS >> 1);
         if size < wanted {
             warn!(wanted, size, "fewer connections than wanted: raise the limit of open files");
         }
-        Room { free: Arc::new(Semaphore::new(size)), size }
+        let room = |size: usize| {
+            let size = size.max(1);
+            Room { free: Arc::new(Semaphore::new(size)), size }
+        };
+        let http = size / HTTP_PART;
+        (room(size - http), room(http))
     }
 
     /// How long a client may take for the step it is at.
@@ -72,12 +84,30 @@ impl Room {
     }
 }
 
-/// Binds an address; port 0 takes a free one.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds all addresses; port 0 takes a free one.
+///
+/// # Errors
+/// The address that could not be bound.
+pub(crate) fn bind_all(
+    addresses: &[SocketAddr],
+) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    let bind_one = |&address: &SocketAddr| {
+        let is_also = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        let only_v6 = address.is_ipv6() && addresses.iter().any(is_also);
+        bind(address, only_v6).map_err(|fault| (address, fault))
+    };
+    addresses.iter().map(bind_one).collect()
+}
+
+/// `[::]` takes IPv4 too, unless that port of IPv4 is listened on apart.
+fn bind(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if only_v6 {
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
     // A restart need not wait for connections of the former process to be forgotten.
     socket.set_reuseaddr(true)?;
     // Connections inherit it: an answer is one small packet, with nothing to wait for.
@@ -106,6 +136,7 @@ pub(crate) async fn accept<Serve, Served>(
             drop(place);
         });
     };
+    let said = Seldom::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -115,7 +146,9 @@ pub(crate) async fn accept<Serve, Served>(
             Ok((stream, _)) => begin(stream),
             Err(e) if is_of_one_connection(&e) => {}
             Err(fault) => {
-                warn!(%fault, "can't take connections for a moment");
+                if said.may_say("") {
+                    warn!(%fault, "can't take connections for a moment");
+                }
                 sleep(PAUSE_WITHOUT_FILES).await;
             }
         }
@@ -140,4 +173,24 @@ fn open_files() -> Option<usize> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
     line.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_families_share_a_port_and_v6_alone_takes_both() {
+        let any_v4 = SocketAddr::from(([0, 0, 0, 0], 0));
+        let port = bind_all(&[any_v4]).unwrap()[0].local_addr().unwrap().port();
+        let (v4, v6) = (SocketAddr::from(([0; 4], port)), SocketAddr::from(([0; 16], port)));
+        for addresses in [&[v4, v6][..], &[v6, v4], &[v6]] {
+            let listeners = bind_all(addresses).unwrap();
+            assert_eq!(listeners.len(), addresses.len());
+            TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            TcpStream::connect(("::1", port)).await.unwrap();
+        }
+        let taken = bind_all(&[v4, v4]).unwrap_err();
+        assert_eq!(taken.0, v4);
+    }
 }

@@ -7,14 +7,16 @@
 mod answer;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls::ServerConfig;
@@ -29,7 +31,7 @@ pub(crate) use answer::{http_host, plain};
 
 use crate::counts::Counts;
 use crate::flight::Flight;
-use crate::listen::{DRAIN, Room};
+use crate::listen::{DRAIN, PATIENCE, Room};
 use crate::sites::Sites;
 use crate::tls::{H2, domain_of};
 
@@ -59,14 +61,15 @@ pub(crate) struct Protocols {
 
 impl Protocols {
     /// With limits for clients that mean no good.
-    pub(crate) fn new(patience: Duration, shutdown: Shutdown) -> Protocols {
+    pub(crate) fn new(shutdown: Shutdown) -> Protocols {
         let mut http1 = Builder::new(TokioExecutor::new()).http1_only();
         http1
             .http1()
             // One answer, then the end: see `flight.rs`. Real clients send one request.
             .keep_alive(false)
             .timer(TokioTimer::new())
-            .header_read_timeout(patience)
+            // Who has asked may say at once that nothing more comes.
+            .half_close(true)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS);
         let mut http2 = Builder::new(TokioExecutor::new()).http2_only();
@@ -80,19 +83,34 @@ impl Protocols {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
-            .keep_alive_interval(patience)
-            .keep_alive_timeout(patience);
+            .keep_alive_interval(PATIENCE)
+            .keep_alive_timeout(PATIENCE);
         Protocols { http1, http2, shutdown }
     }
 
-    /// Answers the requests of one connection, until it ends, its time is over, or shutdown.
-    pub(crate) async fn serve<IO, Answer>(&self, io: IO, is_http2: bool, answer: Answer)
-    where
+    /// Answers the requests of one connection, until it ends, its time is over, or shutdown. The
+    /// first has to be here within `patience`.
+    pub(crate) async fn serve<IO, Answer>(
+        &self,
+        io: IO,
+        is_http2: bool,
+        patience: Duration,
+        answer: Answer,
+    ) where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         Answer: Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + 'static,
     {
+        let asked = Arc::new(AtomicBool::new(false));
+        let has_asked = asked.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            std::future::ready(Ok::<_, Infallible>(answer(&request)))
+            asked.store(true, Ordering::Relaxed);
+            let mut response = answer(&request);
+            // Over HTTP/1.1 hyper leaves the body out; over HTTP/2 it would send it
+            // (RFC 9110 section 9.3.2).
+            if is_http2 && request.method() == Method::HEAD {
+                *response.body_mut() = Full::default();
+            }
+            std::future::ready(Ok::<_, Infallible>(response))
         });
         let protocol = if is_http2 { &self.http2 } else { &self.http1 };
         let mut connection = pin!(protocol.serve_connection(TokioIo::new(io), service));
@@ -103,11 +121,20 @@ impl Protocols {
                 timeout(DRAIN, connection).await.unwrap_or(Ok(()))
             }
             () = sleep(LIFETIME) => Ok(()),
+            () = silence(patience, &has_asked) => Ok(()),
         };
         if let Err(fault) = ended {
             // Anyone can cause these, at any rate.
             debug!(%fault, "a connection ended");
         }
+    }
+}
+
+/// Ends when nothing was asked by then.
+async fn silence(patience: Duration, has_asked: &AtomicBool) {
+    sleep(patience).await;
+    if has_asked.load(Ordering::Relaxed) {
+        pending::<()>().await;
     }
 }
 
@@ -139,6 +166,6 @@ impl Server {
         let (sites, counts) = (self.sites.clone(), self.counts.clone());
         let answer =
             move |request: &Request<Incoming>| answer::answer(request, &domain, &sites, &counts);
-        self.protocols.serve(accepted, is_http2, answer).await;
+        self.protocols.serve(accepted, is_http2, self.room.patience(), answer).await;
     }
 }

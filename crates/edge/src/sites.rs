@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::Cache;
 use crate::follow::Again;
+use crate::seldom::Seldom;
 use crate::store::record::Record;
 use crate::store::{Store, Table};
 
@@ -46,6 +47,8 @@ pub(crate) struct Sites {
     provider: Arc<CryptoProvider>,
     again: Arc<Again>,
     hot: Cache<Site>,
+    /// Anyone can ask for a damaged name at any rate.
+    said: Seldom,
 }
 
 impl Sites {
@@ -56,7 +59,14 @@ impl Sites {
         provider: Arc<CryptoProvider>,
         again: Arc<Again>,
     ) -> Sites {
-        Sites { store, credential, provider, again, hot: Cache::new(HOT_SITES) }
+        Sites {
+            store,
+            credential,
+            provider,
+            again,
+            hot: Cache::new(HOT_SITES),
+            said: Seldom::default(),
+        }
     }
 
     /// What to serve for a domain; none unless it is here whole. A damaged part is asked for again.
@@ -103,7 +113,9 @@ impl Sites {
         let certificate = self.record(Table::Certificates, domain)?;
         let Some(certified) = certified(&self.provider, &self.credential, domain, &certificate)
         else {
-            warn!(domain, "its private key can't be opened: asking for it again");
+            if self.said.may_say(domain) {
+                warn!(domain, "its private key can't be opened: asking for it again");
+            }
             self.again.want(Table::Certificates);
             return None;
         };
@@ -122,7 +134,10 @@ impl Sites {
             Ok(Some(bytes)) => match Record::open(table, key, &bytes) {
                 Ok(record) => Some(record),
                 Err(_) => {
-                    warn!(table = table.name(), key, "a record is damaged: asking for it again");
+                    if self.said.may_say(key) {
+                        let table = table.name();
+                        warn!(table, key, "a record is damaged: asking for it again");
+                    }
                     self.again.want(table);
                     None
                 }

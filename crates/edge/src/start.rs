@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::distr::Alphanumeric;
 use service::Shutdown;
 use service::clock::SharedClock;
-use service::files::{FileError, create_directory, read_or_create_key};
+use service::files::{FileError, create_directory, read_or_create_key, write_private};
 use service::sealed::Kek;
 use service::supervise::keep_running;
 use tokio::net::TcpListener;
@@ -23,10 +23,10 @@ use zeroize::Zeroizing;
 use crate::acknowledge::Acknowledger;
 use crate::bucket::Bucket;
 use crate::challenge::Challenges;
-use crate::config::{Config, InvalidConfig};
+use crate::config::{Config, InvalidConfig, is_id};
 use crate::counts::{Counts, Courier, Spool};
 use crate::follow::{Again, Follower};
-use crate::listen::{Room, accept, bind};
+use crate::listen::{Room, accept, bind_all};
 use crate::scrub::Scrubber;
 use crate::serve::{Protocols, Server};
 use crate::sites::Sites;
@@ -93,6 +93,7 @@ pub struct Edge {
     https: Vec<TcpListener>,
     http: Vec<TcpListener>,
     room: Room,
+    http_room: Room,
     server: Arc<Server>,
     challenges: Arc<Challenges>,
     followers: Vec<Follower>,
@@ -140,8 +141,8 @@ pub async fn start(parts: Parts) -> Result<Edge, StartError> {
 
     let counts = Arc::new(Counts::new(clock.clone()));
     let spool = Spool::new(store.clone(), id.clone(), config.region.clone());
-    let room = Room::new(config.max_connections);
-    let protocols = || Protocols::new(room.patience(), shutdown.clone());
+    let (room, http_room) = Room::both(config.max_connections);
+    let protocols = || Protocols::new(shutdown.clone());
     let server = Server {
         tls: Arc::new(tls::config(provider, sites.clone())?),
         protocols: protocols(),
@@ -149,7 +150,7 @@ pub async fn start(parts: Parts) -> Result<Edge, StartError> {
         counts: counts.clone(),
         room: room.clone(),
     };
-    let challenges = Challenges { protocols: protocols(), sites };
+    let challenges = Challenges { protocols: protocols(), sites, room: http_room.clone() };
     let follower = |bucket: Bucket| Follower {
         bucket,
         name: bucket.name(&config.region),
@@ -158,8 +159,8 @@ pub async fn start(parts: Parts) -> Result<Edge, StartError> {
         again: again.clone(),
     };
     let edge = Edge {
-        https: bind_all(&config.https)?,
-        http: bind_all(&config.http)?,
+        https: bind(&config.https)?,
+        http: bind(&config.http)?,
         followers: Bucket::ALL.map(follower).into(),
         acknowledger: Acknowledger {
             edge_id: id.clone(),
@@ -183,6 +184,7 @@ pub async fn start(parts: Parts) -> Result<Edge, StartError> {
         server: Arc::new(server),
         challenges: Arc::new(challenges),
         room,
+        http_room,
         shutdown,
         id,
     };
@@ -233,11 +235,11 @@ impl Edge {
         for listener in self.http {
             let challenges = self.challenges.clone();
             let serve = move |stream| challenges.clone().connection(stream);
-            listeners.spawn(accept(listener, self.room.clone(), shutdown.clone(), serve));
+            listeners.spawn(accept(listener, self.http_room.clone(), shutdown.clone(), serve));
         }
 
         listeners.join_all().await;
-        self.room.drained().await;
+        tokio::join!(self.room.drained(), self.http_room.drained());
         loops.join_all().await;
         if let Err(fault) = self.courier.write_now().await {
             warn!(fault, "the last fetch counts could not be written");
@@ -246,9 +248,8 @@ impl Edge {
     }
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
-    let bind_one = |&address| bind(address).map_err(|source| StartError::Bind { address, source });
-    addresses.iter().map(bind_one).collect()
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    bind_all(addresses).map_err(|(address, source)| StartError::Bind { address, source })
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
@@ -257,16 +258,23 @@ fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
 
 /// The id that was made at the first start. It is beside the store, not in it: a new store does not
 /// make a new edge.
-fn kept_id(folder: &Path, region: &str) -> Result<String, StartError> {
+pub(crate) fn kept_id(folder: &Path, region: &str) -> Result<String, StartError> {
     let make = || {
         let letters = rand::rng().sample_iter(Alphanumeric).take(8);
         let letters: String = letters.map(char::from).collect();
         format!("{region}-{}", letters.to_lowercase()).into_bytes()
     };
-    let kept = read_or_create_key(&folder.join("id"), make)?;
+    let path = folder.join("id");
+    let kept = read_or_create_key(&path, make)?;
     let id = String::from_utf8_lossy(&kept).trim().to_owned();
-    let config = Config { id: Some(id.clone()), region: region.to_owned(), ..Config::default() };
-    config.check()?;
+    if is_id(&id) {
+        return Ok(id);
+    }
+    // The edge under the lost id is silent from now on, and soon waited for no longer.
+    let made = make();
+    write_private(&path, &made)?;
+    let id = String::from_utf8_lossy(&made).into_owned();
+    warn!(file = %path.display(), id, "the file held no id of an edge: it has a new one");
     Ok(id)
 }
 

@@ -5,15 +5,20 @@
 //! * The process is killed: redb shows the last commit, at once ("quick repair").
 //! * A bit flips in a value: its [`record`](super::record) is refused, all others serve.
 //! * A bit flips where the engine keeps its own order: reads there fail (or panic, which is
-//!   contained), all others serve; the next commit that meets it makes a new file of what can be read.
+//!   contained), all others serve; the next commit makes a new file of what can be read.
+//! * The engine takes the process with it: the next start knows that from the
+//!   [`witness`], and makes a new file before anything else.
 //! * The file can't be opened: it is set aside for people to look at, and a new one is filled.
 //! * The disk is full or read-only: everything is served, commits fail, and pass again by
 //!   themselves when the disk does.
 
+mod copying;
+mod witness;
+
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{
@@ -22,19 +27,22 @@ use redb::{
 use tracing::{error, info, warn};
 
 use super::frozen::Frozen;
+use super::record::Record;
 use super::{Change, Store, StoreError, Table};
+use copying::Copying;
+use witness::{Advice, Witness};
 
 /// Memory for pages of the file. The hot names are kept elsewhere; this is for the way to the
 /// others, whose upper levels fit many times over.
 const PAGE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Entries that are copied in one commit when a damaged file is made anew.
-const COPY_BATCH: usize = 1_000;
-
 const FILE: &str = "store.redb";
 const NEW_FILE: &str = "store.new.redb";
 /// The last file that was set aside. One is kept: it may be large.
 const DAMAGED_FILE: &str = "store.damaged.redb";
+
+/// Where the meta table takes the first commit of each start.
+const OPENED: &str = "opened";
 
 /// The store on disk.
 pub(crate) struct Disk {
@@ -42,6 +50,12 @@ pub(crate) struct Disk {
     open: RwLock<Open>,
     /// One commit at a time, also while a new file is being made.
     committing: Mutex<()>,
+    /// What a read has stumbled over. Nothing is committed to such a file: the engine could take
+    /// the process with it.
+    damage: Mutex<Option<String>>,
+    /// A file was made anew, and has not taken a commit since.
+    untried: AtomicBool,
+    witness: Witness,
 }
 
 struct Open {
@@ -56,37 +70,85 @@ impl Disk {
     /// that was there, if it had to be set aside.
     pub(crate) fn open(folder: &Path) -> Result<(Disk, Option<String>), StoreError> {
         let path = folder.join(FILE);
+        if path.is_dir() {
+            return Err(StoreError::Folder {
+                doing: format!("{} is a folder: move it away", path.display()),
+                source: io::ErrorKind::IsADirectory.into(),
+            });
+        }
         // A rebuild ended between its two renames.
         if !path.exists() && folder.join(NEW_FILE).exists() {
             rename(folder, NEW_FILE, FILE)?;
         }
-        let mut set_aside = None;
-        let open = match open_or_freeze(&path) {
-            Ok(open) => open,
-            Err(StoreError::Damaged(why)) => {
-                error!(file = %path.display(), why, "the store can't be opened: set aside");
-                rename(folder, FILE, DAMAGED_FILE)?;
-                set_aside = Some(why);
-                open_or_freeze(&path)?
-            }
-            Err(fault) => return Err(fault),
-        };
         let disk = Disk {
             folder: folder.to_owned(),
-            open: RwLock::new(open),
+            open: RwLock::new(Open { database: None, frozen: false }),
             committing: Mutex::default(),
+            damage: Mutex::default(),
+            untried: AtomicBool::new(false),
+            witness: Witness::of(folder),
         };
+        let set_aside = disk.begin()?;
         Ok((disk, set_aside))
+    }
+
+    /// Opens the file, or replaces it if it can't be used or a former start died of it.
+    fn begin(&self) -> Result<Option<String>, StoreError> {
+        let advice = self.witness.advice();
+        self.witness.opening();
+        let damage = match advice {
+            Advice::Open => match self.reopen().and_then(|()| self.try_out()) {
+                Err(StoreError::Damaged(why)) => Some(why),
+                Err(fault) => {
+                    self.witness.well();
+                    return Err(fault);
+                }
+                Ok(()) => None,
+            },
+            Advice::Mend | Advice::SetAside => Some("the process died of it".to_owned()),
+        };
+        if let Some(why) = &damage {
+            self.untried.store(advice == Advice::SetAside, Ordering::SeqCst);
+            match self.rebuild(why) {
+                // A full disk, perhaps: what can be read is served until the next commit.
+                Err(fault) if self.shared().database.is_some() => {
+                    error!(%fault, "no new store can be made yet");
+                    *self.damage() = Some(why.clone());
+                }
+                rebuilt => drop(rebuilt?),
+            }
+        }
+        self.witness.well();
+        Ok(damage)
+    }
+
+    /// A first commit, for what the engine keeps of free pages is looked at in commits only.
+    fn try_out(&self) -> Result<(), StoreError> {
+        if self.shared().frozen {
+            return Ok(());
+        }
+        let record = Record::default().seal(Table::Meta, OPENED);
+        match self.commit_once(&[Change::Put(Table::Meta, OPENED.to_owned(), record)]) {
+            // A full disk, perhaps: what is there is served.
+            Err(StoreError::Disk(why)) => {
+                warn!(why, "the store takes no commit");
+                self.reopen()
+            }
+            tried => tried,
+        }
     }
 
     /// Reads once, and once more after opening the file again if it was the disk that failed.
     fn read<T>(&self, read: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        let first = self.read_once(&read);
-        if !matches!(first, Err(StoreError::Disk(_))) {
-            return first;
+        let mut found = self.read_once(&read);
+        if matches!(found, Err(StoreError::Disk(_))) {
+            let _ = self.reopen();
+            found = self.read_once(&read);
         }
-        self.reopen();
-        self.read_once(&read)
+        if let Err(StoreError::Damaged(why)) = &found {
+            self.damage().get_or_insert_with(|| why.clone());
+        }
+        found
     }
 
     fn read_once<T>(
@@ -95,7 +157,7 @@ impl Disk {
     ) -> Result<T, StoreError> {
         let open = self.shared();
         match &open.database {
-            Some(database) => contained(|| read(database)),
+            Some(database) => self.witness.contained(|| read(database)),
             None => Err(StoreError::Disk("its file can't be opened".into())),
         }
     }
@@ -103,43 +165,99 @@ impl Disk {
     fn commit_once(&self, changes: &[Change]) -> Result<(), StoreError> {
         let open = self.shared();
         match &open.database {
-            Some(database) if !open.frozen => contained(|| write(database, changes)),
+            Some(database) if !open.frozen => self.witness.contained(|| write(database, changes)),
             _ => Err(StoreError::Disk("the disk takes no writes".into())),
         }
     }
 
+    /// Commits to a file that is open and whole, as far as is known.
+    fn commit_if_sound(&self, changes: &[Change]) -> Result<(), StoreError> {
+        if let Some(why) = self.damage().clone() {
+            return Err(StoreError::Damaged(why));
+        }
+        let is_usable = {
+            let open = self.shared();
+            open.database.is_some() && !open.frozen
+        };
+        if !is_usable {
+            self.reopen()?;
+        }
+        self.commit_once(changes)
+    }
+
     /// After an error of the disk the engine refuses everything until its file is opened again.
-    fn reopen(&self) {
+    fn reopen(&self) -> Result<(), StoreError> {
         let mut open = self.exclusive();
-        open.database = None;
-        match open_or_freeze(&self.folder.join(FILE)) {
-            Ok(again) => *open = again,
-            Err(why) => error!(%why, "the store can't be opened again"),
+        self.close(&mut open);
+        *open = open_or_freeze(&self.folder.join(FILE), &self.witness)
+            .inspect_err(|why| error!(%why, "the store can't be opened"))?;
+        Ok(())
+    }
+
+    /// The engine's goodbye is a commit, and may fail as any other.
+    fn close(&self, open: &mut Open) {
+        let database = open.database.take();
+        let closed = self.witness.contained(|| {
+            drop(database);
+            Ok(())
+        });
+        if let Err(fault) = closed {
+            warn!(%fault, "the store could not be closed");
         }
     }
 
-    /// Makes a new file of what can be read of this one. Readers go on meanwhile.
+    /// Makes a new file of what can be read of this one, and puts it in its place. Readers go on
+    /// meanwhile. A file that was made so and takes no commit either is given up: then the new one
+    /// is empty.
     fn rebuild(&self, why: &str) -> Result<u64, StoreError> {
-        error!(why, "the store is damaged: making a new one of what can be read");
-        // What panicked may have left the engine unusable; its file is as it was.
-        self.reopen();
+        let gives_up = self.untried.load(Ordering::SeqCst);
+        error!(why, gives_up, "the store is damaged: making a new one of what can be read");
+        self.witness.mending();
+        let rebuilt = self.replace(gives_up);
+        // It lives. What the new file is worth is seen at its first commit.
+        self.witness.well();
+        let saved = rebuilt?;
+        *self.damage() = None;
+        self.untried.store(true, Ordering::SeqCst);
+        info!(saved, "the store has been made anew");
+        Ok(saved)
+    }
+
+    fn replace(&self, gives_up: bool) -> Result<u64, StoreError> {
+        // What panicked may have left the engine unusable; its file is as it was. It is read
+        // without being written to, for that is what can't be done to it.
+        {
+            let mut open = self.exclusive();
+            self.close(&mut open);
+            if !gives_up {
+                match freeze(&self.folder.join(FILE), &self.witness) {
+                    Ok(frozen) => *open = frozen,
+                    Err(why) => error!(%why, "nothing of the damaged store can be read"),
+                }
+            }
+        }
         let new_path = self.folder.join(NEW_FILE);
         let _ = fs::remove_file(&new_path);
-        let new = open_file(&new_path)?;
+        let new = open_file(&new_path, &self.witness)?;
         let mut saved = 0;
         if let Some(old) = &self.shared().database {
             // What is in `Meta` says what the whole file holds, and does not hold for a part of it.
             for table in Table::ALL.into_iter().filter(|&table| table != Table::Meta) {
-                saved += copy(old, &new, table)?;
+                saved += Copying { old, new: &new, witness: &self.witness, table }.copy()?;
             }
         }
         let mut open = self.exclusive();
-        open.database = None;
-        rename(&self.folder, FILE, DAMAGED_FILE)?;
+        self.close(&mut open);
+        if self.folder.join(FILE).exists() {
+            rename(&self.folder, FILE, DAMAGED_FILE)?;
+        }
         rename(&self.folder, NEW_FILE, FILE)?;
         *open = Open { database: Some(new), frozen: false };
-        info!(saved, "the store has been made anew");
         Ok(saved)
+    }
+
+    fn damage(&self) -> MutexGuard<'_, Option<String>> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shared(&self) -> RwLockReadGuard<'_, Open> {
@@ -181,21 +299,28 @@ impl Store for Disk {
 
     fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let _one = self.committing();
-        if self.shared().frozen {
-            self.reopen();
-        }
-        match self.commit_once(&changes) {
-            Ok(()) => Ok(()),
+        match self.commit_if_sound(&changes) {
+            Ok(()) => {
+                self.untried.store(false, Ordering::SeqCst);
+                Ok(())
+            }
             Err(StoreError::Damaged(why)) => {
                 let saved = self.rebuild(&why)?;
                 Err(StoreError::Rebuilt { saved })
             }
             Err(fault) => {
                 warn!(%fault, "a commit failed");
-                self.reopen();
+                let _ = self.reopen();
                 Err(fault)
             }
         }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let mut open = self.exclusive();
+        self.close(&mut open);
     }
 }
 
@@ -236,76 +361,31 @@ fn entries(
     Ok(found)
 }
 
-/// Copies what can be read from the front, and what can be read from the back.
-fn copy(old: &Database, new: &Database, table: Table) -> Result<u64, StoreError> {
-    let mut saved = 0;
-    let mut last = String::new();
-    while let Ok(found) = contained(|| entries(old, table, &last, COPY_BATCH)) {
-        let Some((key, _)) = found.last() else { return Ok(saved) };
-        last.clone_from(key);
-        saved += insert(new, table, found)?;
-    }
-    // One entry at a time to the damage, then from the other end back to it.
-    while let Ok(found) = contained(|| entries(old, table, &last, 1)) {
-        let Some((key, _)) = found.last() else { return Ok(saved) };
-        last.clone_from(key);
-        saved += insert(new, table, found)?;
-    }
-    let mut first: Option<String> = None;
-    while let Ok(Some((key, value))) = contained(|| before(old, table, first.as_deref())) {
-        if key <= last {
-            break;
-        }
-        first = Some(key.clone());
-        saved += insert(new, table, vec![(key, value)])?;
-    }
-    Ok(saved)
-}
-
-fn before(
-    database: &Database,
-    table: Table,
-    key: Option<&str>,
-) -> Result<Option<(String, Vec<u8>)>, redb::Error> {
-    let Some(table) = open_table(database, table)? else { return Ok(None) };
-    let end = key.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
-    let mut range = table.range::<&str>((std::ops::Bound::Unbounded, end))?;
-    match range.next_back() {
-        None => Ok(None),
-        Some(entry) => {
-            let (key, value) = entry?;
-            Ok(Some((key.value().to_owned(), value.value().to_vec())))
-        }
-    }
-}
-
-fn insert(new: &Database, table: Table, found: Vec<(String, Vec<u8>)>) -> Result<u64, StoreError> {
-    let count = found.len() as u64;
-    let put = |(key, value)| Change::Put(table, key, value);
-    let changes: Vec<Change> = found.into_iter().map(put).collect();
-    contained(|| write(new, &changes))?;
-    Ok(count)
-}
-
-fn open_or_freeze(path: &Path) -> Result<Open, StoreError> {
-    match open_file(path) {
+fn open_or_freeze(path: &Path, witness: &Witness) -> Result<Open, StoreError> {
+    match open_file(path, witness) {
         Ok(database) => Ok(Open { database: Some(database), frozen: false }),
         Err(StoreError::Disk(why)) => {
-            let frozen = |source| StoreError::Folder {
-                doing: format!("{} can neither be written ({why}) nor read", path.display()),
-                source,
-            };
-            let backend = Frozen::open(path).map_err(frozen)?;
-            let database = contained(|| Ok(builder().create_with_backend(backend)?))?;
+            let frozen = freeze(path, witness)?;
             warn!(why, "the disk takes no writes: serving what is there, taking nothing new");
-            Ok(Open { database: Some(database), frozen: true })
+            Ok(frozen)
         }
         Err(other) => Err(other),
     }
 }
 
-fn open_file(path: &Path) -> Result<Database, StoreError> {
-    contained(|| Ok(builder().create(path)?))
+/// Opens a file to be read only.
+fn freeze(path: &Path, witness: &Witness) -> Result<Open, StoreError> {
+    let failed = |source| StoreError::Folder {
+        doing: format!("{} can neither be written nor read", path.display()),
+        source,
+    };
+    let backend = Frozen::open(path).map_err(failed)?;
+    let database = witness.contained(|| Ok(builder().create_with_backend(backend)?))?;
+    Ok(Open { database: Some(database), frozen: true })
+}
+
+fn open_file(path: &Path, witness: &Witness) -> Result<Database, StoreError> {
+    witness.contained(|| Ok(builder().create(path)?))
 }
 
 fn builder() -> Builder {
@@ -327,30 +407,6 @@ fn open_table(database: &Database, table: Table) -> Result<Option<Opened>, redb:
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(other) => Err(other.into()),
     }
-}
-
-/// Tells damage from trouble with the disk. The engine may panic on a file that was changed behind
-/// its back; it holds no lock of ours then, and the panic is one more way of saying "damaged".
-fn contained<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(redb::Error::Io(e))) if !is_about_content(&e) => {
-            Err(StoreError::Disk(e.to_string()))
-        }
-        Ok(Err(e @ redb::Error::PreviousIo)) => Err(StoreError::Disk(e.to_string())),
-        Ok(Err(redb::Error::DatabaseAlreadyOpen)) => Err(StoreError::Folder {
-            doing: "another process has its store open".to_owned(),
-            source: io::ErrorKind::ResourceBusy.into(),
-        }),
-        Ok(Err(e)) => Err(StoreError::Damaged(e.to_string())),
-        Err(_) => Err(StoreError::Damaged("its engine can't make sense of it".into())),
-    }
-}
-
-/// The file can be read, and is too short or no store.
-fn is_about_content(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StoreError> {

@@ -200,19 +200,109 @@ async fn nothing_is_resumed() {
     }
 }
 
+/// All room that there is, taken by clients that say nothing at one step or another. A quarter of
+/// them meet an edge under pressure, which waits two seconds for a step.
 #[tokio::test]
 async fn idle_connections_do_not_keep_others_out() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let region = Region::new();
     let edge = serving(&region).await;
-    // All the room there is, taken by clients that say nothing.
-    let mut idle = vec![];
-    for _ in 0..200 {
-        idle.push(TcpStream::connect(edge.https).await.unwrap());
-    }
-    let fetched = timeout(Duration::from_secs(15), async {
-        while fetch(edge.https, "example.com").await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let handshake = async |alpn: &[&str], then: &[u8]| {
+        let config = client(&[&rustls::version::TLS13], alpn);
+        let mut stream = connect_with(config, edge.https, "mta-sts.example.com").await?;
+        stream.write_all(then).await?;
+        Ok::<_, std::io::Error>(stream)
+    };
+    for step in ["tcp", "h1", "h2", "preface"] {
+        let (mut silent, mut connected) = (vec![], vec![]);
+        for _ in 0..200 {
+            let stream = match step {
+                "tcp" => {
+                    silent.push(TcpStream::connect(edge.https).await.unwrap());
+                    continue;
+                }
+                "h1" => handshake(&["http/1.1"], b"").await,
+                "h2" => handshake(&["h2"], b"").await,
+                _ => handshake(&["h2"], PREFACE).await,
+            };
+            // Refused once there is no more room.
+            connected.extend(stream.ok());
         }
-    });
-    fetched.await.expect("the idle ones are sent away");
+        let fetched = timeout(Duration::from_secs(6), async {
+            while fetch(edge.https, "example.com").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        fetched.await.unwrap_or_else(|_| panic!("{step}: the idle ones are sent away"));
+    }
+}
+
+#[tokio::test]
+async fn whoever_fills_one_port_keeps_nobody_from_the_other() {
+    let region = Region::new();
+    let edge = serving(&region).await;
+    let mut idle = vec![];
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(edge.http).await.unwrap());
+    }
+    fetch(edge.https, "example.com").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_request_over_http2_gets_no_body() {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let region = Region::new();
+    let edge = serving(&region).await;
+    for (authority, path, status) in [
+        ("mta-sts.example.com", PATH, 200),
+        ("mta-sts.example.com", "/", 404),
+        ("mta-sts.other.example", PATH, 421),
+    ] {
+        let config = client(rustls::ALL_VERSIONS, &["h2"]);
+        let stream = connect_with(config, edge.https, "mta-sts.example.com").await.unwrap();
+        let io = TokioIo::new(stream);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        let request = hyper::Request::head(format!("https://{authority}{path}"));
+        let request = request.body(http_body_util::Empty::<hyper::body::Bytes>::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        if status == 200 {
+            assert_eq!(response.headers()["content-length"], "67");
+        }
+        // The stream ends with the headers, or hyper would have something to read.
+        assert!(hyper::body::Body::is_end_stream(response.body()), "{path}");
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+        assert!(body.to_bytes().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_with_its_request_is_answered() {
+    let region = Region::new();
+    let edge = serving(&region).await;
+    let request = format!("GET {PATH} HTTP/1.1\r\nHost: mta-sts.example.com\r\n\r\n");
+    for says_goodbye in [true, false] {
+        let mut stream = connect(edge.https, "example.com").await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        if says_goodbye {
+            // close_notify, and the end of that side.
+            stream.shutdown().await.unwrap();
+        } else {
+            stream.flush().await.unwrap();
+            stream.get_mut().0.shutdown().await.unwrap();
+        }
+        let mut answer = vec![];
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.ends_with("max_age: 86400\r\n"), "{says_goodbye}: {answer}");
+    }
+    let mut stream = TcpStream::connect(edge.http).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: mta-sts.example.com\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bus::{Bus, BusError, Bytes, Consumer, Entry, Watch};
 use jiff::SignedDuration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 use wire::Message;
-use wire::bus::FetchBatch;
+use wire::bus::{EdgeDocument, FetchBatch};
 
 use crate::store::disk::Disk;
 use crate::store::{Change, Store, Table};
@@ -155,6 +156,49 @@ async fn a_store_that_cannot_be_opened_is_set_aside_and_filled_again() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_damaged_again_and_again_is_healed_each_time() {
+    let region = Region::new();
+    let edge = region.run().await;
+    let names: Vec<String> = (0..31).map(|nth| format!("d{nth}.example")).collect();
+    for domain in &names {
+        region.host(domain).await;
+    }
+    for domain in &names {
+        region.served(&edge, domain).await;
+    }
+    edge.stop().await;
+    let file = region.path().join("store.redb");
+    // The kind of a page, and how many entries it has: nothing behind it can be found.
+    for offset in [0, 2, 3] {
+        let mut bytes = std::fs::read(&file).unwrap();
+        for at in (8192 + offset..bytes.len()).step_by(4096) {
+            bytes[at] ^= 4;
+        }
+        std::fs::write(&file, bytes).unwrap();
+        let edge = region.run().await;
+        for domain in &names {
+            region.served(&edge, domain).await;
+        }
+        let healed = |told: &EdgeDocument| told.domains == 31 && told.policies_position == 10;
+        let is_about_store = |told: &EdgeDocument| told.refused.iter().any(|n| n.key == "store");
+        region.told(|told| healed(told) && is_about_store(told)).await;
+        edge.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_broken_id_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("id");
+    for broken in ["", "a b", "\u{0}\u{0}", "eu-1-a=b"] {
+        service::files::write_private(&path, broken.as_bytes()).unwrap();
+        let id = crate::start::kept_id(folder.path(), "eu-1").unwrap();
+        assert!(id.starts_with("eu-1-") && id.len() == 13, "{id}");
+        assert_eq!(crate::start::kept_id(folder.path(), "eu-1").unwrap(), id);
+    }
+}
+
+#[tokio::test]
 async fn counts_wait_on_disk_for_the_bus_and_keep_their_batch() {
     let region = Region::new();
     let edge = region.run().await;
@@ -234,7 +278,9 @@ async fn shutdown_finishes_what_is_under_way() {
     // The edge has read the beginning once it has answered somebody who came later.
     fetch(https, "example.com").await.unwrap();
     shutdown.cancel();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    timeout(Duration::from_secs(5), async { while fetch(https, "example.com").await.is_ok() {} })
+        .await
+        .expect("nobody new is taken any more");
     stream.write_all(b"Host: mta-sts.example.com\r\n\r\n").await.unwrap();
     let mut answer = vec![];
     stream.read_to_end(&mut answer).await.unwrap();

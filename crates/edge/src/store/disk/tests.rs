@@ -169,10 +169,11 @@ fn a_disk_that_takes_no_writes_is_served_from() {
     let folder = filled(50);
     let file = folder.path().join(FILE);
     // Superusers may write everywhere, so the file is opened as after a crash on such a disk.
-    let frozen = Frozen::open(&file).unwrap();
-    let database = builder().create_with_backend(frozen).unwrap();
-    let open = RwLock::new(Open { database: Some(database), frozen: true });
-    let disk = Disk { folder: folder.path().to_owned(), open, committing: Mutex::default() };
+    let (disk, _) = Disk::open(folder.path()).unwrap();
+    let mut open = disk.exclusive();
+    disk.close(&mut open);
+    *open = freeze(&file, &disk.witness).unwrap();
+    drop(open);
     assert_eq!(whole(&disk, 50), 50);
     // The disk takes writes again: the next commit passes.
     disk.commit(vec![put(7, 2)]).unwrap();
@@ -196,4 +197,146 @@ fn an_empty_file_is_an_empty_store() {
     file.set_permissions(Permissions::from_mode(0o600)).unwrap();
     let (disk, set_aside) = Disk::open(folder.path()).unwrap();
     assert_eq!((disk.len(TABLE).unwrap(), set_aside), (0, None));
+}
+
+#[test]
+fn a_folder_in_the_place_of_the_store_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join(FILE)).unwrap();
+    let Err(refused) = Disk::open(folder.path()) else { panic!("it is no store") };
+    assert!(refused.to_string().contains("store.redb is a folder"), "{refused}");
+}
+
+/// Says that this process is to fill the store again, and where.
+const FILL: &str = "EDGE_TEST_FILL";
+
+/// Bits are flipped by the dozen, and pages lost, which may end the process: the engine panics,
+/// and once more while it unwinds. Started again, as by a supervisor, it comes back within a few
+/// starts, and holds everything once all has come again. `EDGE_TEST_DAMAGES` asks for more runs.
+#[test]
+fn no_damage_is_died_of_for_ever() {
+    if let Some(folder) = env::var_os(FILL) {
+        return fill(Path::new(&folder));
+    }
+    const NAMES: u32 = 31;
+    let folder = filled(NAMES);
+    let file = folder.path().join(FILE);
+    let good = fs::read(&file).unwrap();
+    let mut random = 4711_u64;
+    let mut next = move || {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (random >> 33) as usize
+    };
+    let mut deaths = 0;
+    let runs = env::var("EDGE_TEST_DAMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(25);
+    for run in 0..runs {
+        let mut spoiled = good.clone();
+        let pages = good.len() / 4096;
+        match run % 5 {
+            0..3 => {
+                for _ in 0..[30, 150, 8][run % 3] {
+                    spoiled[next() % good.len()] ^= 1 << (next() % 8);
+                }
+            }
+            kind => {
+                let (from, to) = (next() % (pages - 1) + 1, next() % (pages - 1) + 1);
+                let page = spoiled[from * 4096..][..4096].to_vec();
+                let page = if kind == 3 { vec![0; 4096] } else { page };
+                spoiled[to * 4096..][..4096].copy_from_slice(&page);
+            }
+        }
+        fs::write(&file, &spoiled).unwrap();
+        let starts = (1..6).find(|_| {
+            let filled = Command::new(env::current_exe().unwrap())
+                .args(["--exact", "store::disk::tests::no_damage_is_died_of_for_ever"])
+                .args(["--nocapture", "--test-threads=1"])
+                .env(FILL, folder.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&filled.stderr).into_owned();
+            let aborted = said.contains("non-unwinding panic");
+            assert!(filled.status.success() || aborted, "run {run}: {said}");
+            filled.status.success()
+        });
+        deaths += starts.unwrap_or_else(|| panic!("run {run} never comes back")) - 1;
+        let (disk, set_aside) = Disk::open(folder.path()).unwrap();
+        assert_eq!((whole(&disk, NAMES), set_aside), (NAMES, None), "run {run}");
+        assert!(!folder.path().join("store.died").exists());
+    }
+    println!("{deaths} deaths in {runs} runs");
+}
+
+/// What an edge does: reads everything, and takes everything again, a few times.
+fn fill(folder: &Path) {
+    let (disk, _) = Disk::open(folder).unwrap();
+    let names = 31;
+    whole(&disk, names);
+    for _ in 0..4 {
+        match disk.commit((0..names).map(|nth| put(nth, 2)).collect()) {
+            Ok(()) | Err(StoreError::Rebuilt { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        whole(&disk, names);
+    }
+    assert_eq!(whole(&disk, names), names);
+}
+
+/// Says that this process is to die in the engine, and where.
+const DIE: &str = "EDGE_TEST_DIE";
+
+/// Panics in a destructor while a panic unwinds, as the engine does.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+#[test]
+fn a_store_that_the_process_died_of_is_made_anew_at_the_next_start() {
+    if let Some(folder) = env::var_os(DIE) {
+        let (disk, _) = Disk::open(Path::new(&folder)).unwrap();
+        let _ = disk.witness.contained(|| -> Result<(), redb::Error> {
+            let _bomb = Bomb;
+            panic!("a page makes no sense")
+        });
+        return;
+    }
+    let folder = filled(100);
+    let name =
+        "store::disk::tests::a_store_that_the_process_died_of_is_made_anew_at_the_next_start";
+    let died = Command::new(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(DIE, folder.path())
+        .output()
+        .unwrap();
+    assert!(!died.status.success());
+
+    let (disk, set_aside) = Disk::open(folder.path()).unwrap();
+    assert!(set_aside.is_some_and(|why| why.contains("died")));
+    assert_eq!(whole(&disk, 100), 100);
+    assert!(folder.path().join(DAMAGED_FILE).exists());
+    drop(disk);
+    let (_, set_aside) = Disk::open(folder.path()).unwrap();
+    assert_eq!(set_aside, None);
+}
+
+#[test]
+fn a_file_made_anew_that_takes_no_commit_is_given_up() {
+    let folder = filled(10);
+    let (disk, _) = Disk::open(folder.path()).unwrap();
+    let found_damage = || *disk.damage() = Some("a test says so".into());
+    for saved_then in [10, 0] {
+        found_damage();
+        let rebuilt = disk.commit(vec![put(1, 2)]).unwrap_err();
+        assert!(
+            matches!(rebuilt, StoreError::Rebuilt { saved } if saved == saved_then),
+            "{rebuilt}"
+        );
+    }
+    disk.commit(vec![put(1, 2)]).unwrap();
+    found_damage();
+    let rebuilt = disk.commit(vec![put(2, 2)]).unwrap_err();
+    assert!(matches!(rebuilt, StoreError::Rebuilt { saved: 1 }), "{rebuilt}");
 }
