@@ -11,7 +11,8 @@
 //! Reading order, along one change: `api/policies.rs` (who calls, what they ask), the pure rule in
 //! `hosting`, `change.rs` (one transaction: the row and its documents), `publish.rs` (documents to
 //! the bus), `follow.rs` (what edges and dns say back), `announce.rs` (the new id, once all edges
-//! serve its body). `prove.rs` and `stop.rs` are the two ends of a domain's life.
+//! serve its body). `prove.rs` and `stop.rs` are the two ends of a domain's life;
+//! `rewrite.rs` follows a change of a region's mailbox.
 
 mod announce;
 mod api;
