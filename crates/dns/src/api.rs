@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hosting::{Domain, Refusal};
-use service::caller::{Role, caller_with};
+use service::caller::caller;
 use service::clock::SharedClock;
 use service::peer::Peer;
 use service::supervise::{Fault, Signal, chain};
@@ -48,7 +48,7 @@ impl RecordService for Api {
         &self,
         request: Request<dns::ListRecordsRequest>,
     ) -> Result<Response<dns::ListRecordsResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let domain = domain(&request.domain)?;
         let caller = caller.acting_for(request.workspace_id);
@@ -61,7 +61,7 @@ impl RecordService for Api {
         &self,
         request: Request<dns::CheckRecordsRequest>,
     ) -> Result<Response<dns::CheckRecordsResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let domain = domain(&request.domain)?;
         let caller = caller.acting_for(request.workspace_id);
@@ -75,7 +75,6 @@ impl RecordService for Api {
         &self,
         request: Request<dns::LookupMxRequest>,
     ) -> Result<Response<dns::LookupMxResponse>, Status> {
-        caller_with(&request, Role::ReadOnly)?;
         let domain = domain(&request.get_ref().domain)?;
         let found = mx::look_up(&self.lookup, &domain).await;
         let answer = |outcome: dns::MxOutcome, hosts, error| dns::LookupMxResponse {
@@ -101,7 +100,6 @@ impl RecordService for Api {
         &self,
         request: Request<dns::ObserveProofRequest>,
     ) -> Result<Response<dns::ObserveProofResponse>, Status> {
-        caller_with(&request, Role::Service)?;
         let domain = domain(&request.get_ref().domain)?;
         let (servers, error) = match proof::observe(&self.lookup, &domain).await {
             Ok(observed) => (observed.into_iter().map(server_answer).collect(), String::new()),

@@ -47,7 +47,6 @@ use std::sync::Arc;
 use bus::SharedBus;
 use hickory_resolver::system_conf::read_system_conf;
 use service::Shutdown;
-use service::caller::Authenticator;
 use service::clock::SharedClock;
 use service::grpc::Services;
 use service::peer::Peer;
@@ -145,8 +144,8 @@ pub async fn start(parts: Parts) -> Result<Dns, StartError> {
 
 impl Dns {
     /// Adds the gRPC service to a listener.
-    pub async fn add_to(&self, services: &mut Services, auth: &Authenticator) {
-        let server = RecordServiceServer::with_interceptor(self.api.clone(), auth.clone());
+    pub async fn add_to(&self, services: &mut Services) {
+        let server = RecordServiceServer::new(self.api.clone());
         services.add(server).await;
     }
 

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use bus::SharedBus;
 use service::Shutdown;
-use service::caller::Authenticator;
 use service::clock::SharedClock;
 use service::grpc::Services;
 use service::peer::Peer;
@@ -83,8 +82,8 @@ pub async fn start(parts: Parts) -> Result<Intake, StartError> {
 
 impl Intake {
     /// Adds intake's gRPC service.
-    pub async fn add_to(&self, services: &mut Services, auth: &Authenticator) {
-        api::add_to(&self.core, services, auth).await;
+    pub async fn add_to(&self, services: &mut Services) {
+        api::add_to(&self.core, services).await;
     }
 
     /// Counts fetches until shutdown.

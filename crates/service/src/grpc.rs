@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::mem;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,8 +17,11 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tonic_reflection::server::Error as ReflectionError;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use crate::Shutdown;
+use crate::access::{self, Access};
 
 /// Calls that one connection may have under way; more wait.
 const CALLS_PER_CONNECTION: usize = 256;
@@ -58,15 +62,17 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
 #[derive(Clone)]
 pub struct Services {
     newest: watch::Sender<Routes>,
+    access: Access,
     health: HealthReporter,
 }
 
 impl Services {
-    /// Health and reflection only. `descriptors` are encoded `FileDescriptorSet`s.
+    /// Health and reflection only. `descriptors` are encoded `FileDescriptorSet`s; `access` stands in
+    /// front of all that is added.
     ///
     /// # Errors
     /// When the descriptors can't be read.
-    pub fn new(descriptors: &'static [u8]) -> Result<Services, ListenError> {
+    pub fn new(descriptors: &'static [u8], access: Access) -> Result<Services, ListenError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -77,7 +83,7 @@ impl Services {
             .add_service(reflection().build_v1()?)
             // Older clients, Python's among them, still speak the alpha version.
             .add_service(reflection().build_v1alpha()?);
-        Ok(Services { newest: watch::Sender::new(routes), health })
+        Ok(Services { newest: watch::Sender::new(routes), access, health })
     }
 
     /// Adds a service, answered and healthy from now on.
@@ -104,7 +110,7 @@ impl Services {
             .http2_max_header_list_size(Some(MAX_HEADER_LIST_BYTES))
             .timeout(CALL_TIMEOUT)
             .serve_with_incoming_shutdown(
-                Newest(self.newest),
+                Newest { routes: self.newest, access: self.access },
                 TcpListenerStream::new(listener),
                 shutdown.cancelled_owned(),
             )
@@ -113,23 +119,38 @@ impl Services {
     }
 }
 
-/// Answers each call by the services that there are when it comes.
+/// Answers each call that may be made by the services that there are when it comes.
 #[derive(Clone)]
-struct Newest(watch::Sender<Routes>);
+struct Newest {
+    routes: watch::Sender<Routes>,
+    access: Access,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
 
 impl Service<http::Request<Body>> for Newest {
-    type Response = <Routes as Service<http::Request<Body>>>::Response;
+    type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = <Routes as Service<http::Request<Body>>>::Future;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // Routes are ready at any time.
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let mut routes = self.0.borrow().clone();
-        routes.call(request)
+    fn call(&mut self, request: http::Request<Body>) -> Answer {
+        let (mut routes, access) = (self.routes.borrow().clone(), self.access.clone());
+        let id = access::request_id(request.headers());
+        let method = request.uri().path();
+        let span = info_span!("call", request = id, method, caller = Empty);
+        let answer = async move {
+            let response = match access.admit(request, &id).await {
+                Ok(request) => routes.call(request).await?,
+                Err(refused) => refused.into_http(),
+            };
+            Ok(access::answer(response, &id))
+        };
+        Box::pin(answer.instrument(span))
     }
 }
 
@@ -141,6 +162,7 @@ mod tests {
     use tonic_health::pb::health_client::HealthClient;
 
     use super::*;
+    use crate::access::{Known, Limits, Need, Rule, Rules};
     use crate::config::Secret;
     use crate::peer::peer;
 
@@ -166,6 +188,13 @@ mod tests {
         }
     }
 
+    fn services() -> Services {
+        let rule = Rule { need: Need::Nothing, changes: false, emergency: false, about: None };
+        let rules = Rules::new([("/test.Late/Call".to_owned(), Some(rule))]).unwrap();
+        let access = Access::new(rules, Known::default(), Limits::default());
+        Services::new(tonic_health::pb::FILE_DESCRIPTOR_SET, access).unwrap()
+    }
+
     async fn late(newest: &mut Newest) -> Option<String> {
         let request = http::Request::post("/test.Late/Call").body(Body::empty()).unwrap();
         let answer = newest.call(request).await.unwrap();
@@ -175,8 +204,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_added_while_it_serves_is_answered_at_once() {
         const UNIMPLEMENTED: &str = "12";
-        let services = Services::new(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
-        let mut newest = Newest(services.newest.clone());
+        let services = services();
+        let mut newest =
+            Newest { routes: services.newest.clone(), access: services.access.clone() };
         assert_eq!(late(&mut newest).await.as_deref(), Some(UNIMPLEMENTED));
         services.clone().add(Late).await;
         assert_eq!(late(&mut newest).await, None);
@@ -184,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_is_open_already_finds_what_is_added() {
-        let services = Services::new(tonic_health::pb::FILE_DESCRIPTOR_SET).unwrap();
+        let services = services();
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let at = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = Shutdown::new();

@@ -47,6 +47,25 @@ pub fn to_json<M: Message>(name: &str, message: &M) -> Result<Value, JsonError> 
         .map_err(|e| unreadable(e.to_string()))
 }
 
+/// Any JSON as a field of a message.
+pub fn to_value(json: &Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match json {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(it) => Kind::BoolValue(*it),
+        // As every JSON reader does; none of our numbers is beyond what a double holds exactly.
+        Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::Array(items) => {
+            Kind::ListValue(prost_types::ListValue { values: items.iter().map(to_value).collect() })
+        }
+        Value::Object(fields) => Kind::StructValue(prost_types::Struct {
+            fields: fields.iter().map(|(name, value)| (name.clone(), to_value(value))).collect(),
+        }),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,16 +1,16 @@
 //! Protobuf code and its conversions: how the services talk to each other and to the world.
 //!
 //! * **In**: `proto/`, compiled by `build.rs`.
-//! * **Out**: a module of generated code per package ([`bus`], [`control`], [`dns`], [`issuer`],
-//!   [`intake`]); signed [`envelope`]s; private keys [`sealing`];
-//!   refusals and faults as gRPC [`status`]es; [`json`] for the
-//!   command line.
+//! * **Out**: a module of generated code per package ([`audit`], [`bus`], [`control`], [`dns`],
+//!   [`issuer`], [`intake`]); who may call what ([`access`]); signed [`envelope`]s; private keys
+//!   [`sealing`]; refusals and faults as gRPC [`status`]es; [`json`] for the command line.
 //!
 //! A wire type is always written with its module, `control::Policy`; a bare name elsewhere is the
 //! domain's own type.
 //!
 //! **Invariant**: this is the only crate that knows prost. It does no I/O.
 
+pub mod access;
 pub mod envelope;
 pub mod json;
 pub mod sealing;
@@ -27,6 +27,16 @@ pub mod time;
 )]
 mod generated {
     pub mod dmarcer {
+        pub mod access {
+            pub mod v1 {
+                tonic::include_proto!("dmarcer.access.v1");
+            }
+        }
+        pub mod audit {
+            pub mod v1 {
+                tonic::include_proto!("dmarcer.audit.v1");
+            }
+        }
         pub mod bus {
             pub mod v1 {
                 tonic::include_proto!("dmarcer.bus.v1");
@@ -55,6 +65,7 @@ mod generated {
     }
 }
 
+pub use generated::dmarcer::audit::v1 as audit;
 pub use generated::dmarcer::bus::v1 as bus;
 pub use generated::dmarcer::control::v1 as control;
 pub use generated::dmarcer::dns::v1 as dns;

@@ -11,7 +11,8 @@ use bus::embedded::EmbeddedBus;
 use hickory_proto::op::ResponseCode;
 use jiff::{SignedDuration, Timestamp};
 use service::Shutdown;
-use service::caller::{Authenticator, Caller, Role};
+use service::access::{Access, Known, Limits, Need, Rule, Rules};
+use service::caller::{Caller, Role};
 use service::clock::{Clock, SetClock};
 use service::config::Secret;
 use service::grpc::{Services, bind};
@@ -127,7 +128,7 @@ async fn world() -> World {
     name_server.set(ZONE);
     let control = Control::default();
     let shutdown = Shutdown::new();
-    let mut services = Services::new(wire::DESCRIPTORS).unwrap();
+    let mut services = services(Known::here([("fleet".to_owned(), fleet())]));
     services.add(ClaimServiceServer::new(control.clone())).await;
     let control_at = serve(services, &shutdown).await;
     let mut world = World {
@@ -144,6 +145,24 @@ async fn world() -> World {
     };
     world.at = world.start().await;
     world
+}
+
+fn fleet() -> Caller {
+    Caller::new("fleet", "", Role::Service)
+}
+
+/// Services in front of which the RPCs' own rules stand.
+fn services(known: Known) -> Services {
+    let role = |need| match need {
+        wire::access::Need::Service => Role::Service,
+        _ => Role::ReadOnly,
+    };
+    let rules = wire::access::rpcs().into_iter().map(|rpc| {
+        let need = Need::Role(role(rpc.need));
+        (rpc.path, Some(Rule { need, changes: rpc.changes, emergency: false, about: None }))
+    });
+    let access = Access::new(Rules::new(rules).unwrap(), known, Limits::default());
+    Services::new(wire::DESCRIPTORS, access).unwrap()
 }
 
 async fn serve(services: Services, shutdown: &Shutdown) -> SocketAddr {
@@ -169,16 +188,14 @@ impl World {
         });
         let dns = started.await.unwrap();
         let caller = |name: &str, workspace: &str, role| {
-            let caller = Caller { name: name.into(), workspace: workspace.into(), role };
-            (name.to_owned(), caller)
+            (name.to_owned(), Caller::new(name, workspace, role))
         };
-        let auth = Authenticator::new([
+        let mut services = services(Known::here([
             caller("acme", "acme", Role::ReadOnly),
             caller("other", "other", Role::PlatformAdmin),
-            caller("fleet", "", Role::Service),
-        ]);
-        let mut services = Services::new(wire::DESCRIPTORS).unwrap();
-        dns.add_to(&mut services, &auth).await;
+            ("fleet".to_owned(), fleet()),
+        ]));
+        dns.add_to(&mut services).await;
         tokio::spawn(dns.run());
         serve(services, &self.shutdown).await
     }
