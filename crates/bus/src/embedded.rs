@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::{Bus, BusError, Consumer, Delivery, Entry, MAX_VALUE_BYTES, Watch, check_key};
+use crate::{Bus, BusError, Consumer, Delivery, Entry, Watch, check_key, check_length};
 
 /// How long a publisher waits for consumers to make its message durable.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,9 +60,7 @@ impl EmbeddedBus {
 impl Bus for EmbeddedBus {
     async fn put(&self, bucket: &str, key: &str, value: Bytes) -> Result<u64, BusError> {
         check_key(key)?;
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(BusError::TooLong { bytes: value.len() });
-        }
+        check_length(&value)?;
         Ok(self.bucket(bucket).put(key, value))
     }
 
@@ -74,7 +72,9 @@ impl Bus for EmbeddedBus {
     async fn watch(&self, bucket: &str, sequence: u64) -> Result<Box<dyn Watch>, BusError> {
         let bucket = self.bucket(bucket);
         let last = bucket.last.subscribe();
-        Ok(Box::new(BucketWatch { bucket, last, seen: sequence }))
+        // A bucket that ends before what the reader saw is another one: all of it is new.
+        let seen = if sequence > *last.borrow() { 0 } else { sequence };
+        Ok(Box::new(BucketWatch { bucket, last, seen }))
     }
 
     async fn generation(&self, _bucket: &str) -> Result<String, BusError> {
@@ -82,6 +82,7 @@ impl Bus for EmbeddedBus {
     }
 
     async fn publish(&self, stream: &str, id: &str, payload: Bytes) -> Result<(), BusError> {
+        check_length(&payload)?;
         let send_all = async {
             for queue in self.queues(stream)? {
                 queue.hand_over(id, payload.clone()).await?;
@@ -257,6 +258,12 @@ mod tests {
     async fn the_embedded_bus_conforms() {
         let streams: &[(&str, &[&str])] = &[(conformance::STREAM, conformance::CONSUMERS)];
         conformance::check(EmbeddedBus::new(streams)).await;
+    }
+
+    #[tokio::test]
+    async fn a_restart_is_a_loss_that_is_noticed() {
+        conformance::check_loss(EmbeddedBus::new(&[]), "lost", async |_| EmbeddedBus::new(&[]))
+            .await;
     }
 
     #[tokio::test(start_paused = true)]

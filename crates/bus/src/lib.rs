@@ -11,14 +11,16 @@
 //!   believed because it came from here, and a [`sequence`](Entry::sequence) is only good for going
 //!   on watching: it starts again when a bucket is lost, so nobody takes it for a version.
 //!
-//! The interface is cut for NATS JetStream (key-value buckets, work-queue consumers);
-//! [`embedded`] is the same in memory, for one process. A bucket that has lost its values, as the
-//! embedded one has at every start, is filled again by its writer: see [`Bus::generation`].
+//! Two backends: [`nats`] for a fleet, [`embedded`] in memory for one process. A bucket that has
+//! lost its values, as the embedded one has at every start, is filled again by its writer: see
+//! [`Bus::generation`].
 //!
-//! Reading order: this file, [`embedded`], then `conformance`, which every backend passes.
+//! Reading order: this file, [`embedded`], [`conformance`], which both pass, then [`nats`]. Why
+//! things are as they are stands in the crate's README.
 
 pub mod conformance;
 pub mod embedded;
+pub mod nats;
 
 use std::sync::Arc;
 
@@ -88,7 +90,7 @@ pub trait Delivery: Send {
 #[async_trait]
 pub trait Watch: Send {
     /// The next entry; waits for one. A slow reader may miss values that have been replaced since,
-    /// never the newest.
+    /// never the newest. The future may be dropped at any point: nothing is lost by that.
     ///
     /// # Errors
     /// When the bus is gone: watch again from the last sequence seen.
@@ -98,7 +100,8 @@ pub trait Watch: Send {
 /// One reader of a stream.
 #[async_trait]
 pub trait Consumer: Send {
-    /// The next message that this consumer has not acknowledged; waits for one.
+    /// The next message that this consumer has not acknowledged; waits for one. The future may be
+    /// dropped at any point.
     ///
     /// # Errors
     /// When the bus is gone: consume again.
@@ -108,7 +111,8 @@ pub trait Consumer: Send {
 /// Buckets and streams.
 #[async_trait]
 pub trait Bus: Send + Sync {
-    /// Puts a value under a key, whatever was there.
+    /// Puts a value under a key, whatever was there, and returns the bucket's count of it. A put
+    /// that failed never lands on top of a later one.
     ///
     /// # Errors
     /// When it was not stored, or that is not known.
@@ -120,7 +124,8 @@ pub trait Bus: Send + Sync {
     /// When the bus does not answer.
     async fn get(&self, bucket: &str, key: &str) -> Result<Option<Entry>, BusError>;
 
-    /// Watches a bucket: what was last written after `sequence`, then each change. From 0: all.
+    /// Watches a bucket: what was last written after `sequence`, then each change. From 0: all. All
+    /// too from a sequence that the bucket has not reached, since it then has lost its values.
     ///
     /// # Errors
     /// When the bus does not answer.
@@ -145,6 +150,17 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// When the bus does not answer.
     async fn consume(&self, stream: &str, name: &str) -> Result<Box<dyn Consumer>, BusError>;
+}
+
+/// Whether a value or message is short enough.
+///
+/// # Errors
+/// [`BusError::TooLong`] if it isn't.
+pub fn check_length(value: &Bytes) -> Result<(), BusError> {
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(BusError::TooLong { bytes: value.len() });
+    }
+    Ok(())
 }
 
 /// Whether a key can stand in a bucket: letters, digits, `.`, `-`, `_`, `=`, no empty part.
