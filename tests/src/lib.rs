@@ -10,10 +10,15 @@
 //! Everything here blocks. In a journey that is fine, also in async code on the thread of the test,
 //! which is no worker of the runtime.
 
+pub mod calls;
+mod clock;
 pub mod curl;
 pub mod dig;
+pub mod identity_provider;
 mod internet;
 pub mod knot;
+pub mod lossy;
+mod nats;
 pub mod netns;
 mod outcome;
 mod pebble;
@@ -23,8 +28,10 @@ mod resolver;
 mod unbound;
 pub mod wait;
 
+pub use clock::Clock;
 pub use internet::Internet;
 pub use knot::Knot;
+pub use nats::{Nats, Settings as NatsSettings};
 pub use netns::World;
 pub use outcome::{Failure, Outcome};
 pub use pebble::Pebble;

@@ -7,12 +7,17 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::process::Daemon;
-use crate::{Failure, Internet, Outcome, World};
+use crate::{Clock, Failure, Internet, Outcome, World};
+
+/// An issuer that needs no CA.
+const ALONE: &str = "[issuer]\nkind = \"local\"\n";
 
 /// One installation in region eu-1, on the addresses that the wildcard of the region leads to.
 pub struct Product {
     config: PathBuf,
     logs: PathBuf,
+    /// Present where the journey sets it.
+    clock: Option<Clock>,
     running: Option<Daemon>,
 }
 
@@ -28,7 +33,23 @@ impl Product {
     ///
     /// When it ends, or does not answer in time: with the end of its log.
     pub fn start(world: &World, internet: &Internet) -> Outcome<Self> {
-        let rest = format!(
+        Self::start_with(world, &Self::hosting(internet), None)
+    }
+
+    /// As [`Product::start`], with a clock that the journey sets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Product::start`].
+    pub fn start_with_a_clock(world: &World, internet: &Internet) -> Outcome<(Self, Clock)> {
+        let clock = Clock::new(world)?;
+        let product = Self::start_with(world, &Self::hosting(internet), Some(clock.clone()))?;
+        Ok((product, clock))
+    }
+
+    /// What hosting takes of the configuration.
+    fn hosting(internet: &Internet) -> String {
+        format!(
             r#"[issuer]
 directory = "{directory}"
 ca_file = "{ca_file}"
@@ -45,8 +66,7 @@ host = "eu-1.region.test"
 "#,
             directory = internet.authority.directory(),
             ca_file = internet.authority.ca_file().display(),
-        );
-        Self::start_with(world, &rest)
+        )
     }
 
     /// Starts one that has no DNS and no CA, and waits until it answers.
@@ -55,10 +75,30 @@ host = "eu-1.region.test"
     ///
     /// As [`Product::start`].
     pub fn start_alone(world: &World) -> Outcome<Self> {
-        Self::start_with(world, "[issuer]\nkind = \"local\"\n")
+        Self::start_with(world, ALONE, None)
     }
 
-    fn start_with(world: &World, rest: &str) -> Outcome<Self> {
+    /// As [`Product::start_alone`], with more of the configuration, and with the tables of it that
+    /// are not `data_dir`, `[control]`, `[dns]` and `[issuer]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Product::start`].
+    pub fn start_alone_with(world: &World, rest: &str) -> Outcome<Self> {
+        Self::start_with(world, &format!("{ALONE}\n{rest}"), None)
+    }
+
+    /// As [`Product::start_alone`], with a clock that the journey sets.
+    ///
+    /// # Errors
+    ///
+    /// As [`Product::start`].
+    pub fn start_alone_with_a_clock(world: &World) -> Outcome<(Self, Clock)> {
+        let clock = Clock::new(world)?;
+        Ok((Self::start_with(world, ALONE, Some(clock.clone()))?, clock))
+    }
+
+    fn start_with(world: &World, rest: &str, clock: Option<Clock>) -> Outcome<Self> {
         let data = world.directory("data")?;
         let logs = world.directory("product")?;
         let config = logs.join("dmarcer.toml");
@@ -77,7 +117,7 @@ resolvers = ["127.0.0.1:53"]
             token = Self::TOKEN,
         );
         fs::write(&config, text)?;
-        let mut product = Self { config, logs, running: None };
+        let mut product = Self { config, logs, clock, running: None };
         product.launch()?;
         Ok(product)
     }
@@ -88,12 +128,15 @@ resolvers = ["127.0.0.1:53"]
     ///
     /// As [`Product::start`].
     pub fn launch(&mut self) -> Outcome {
-        let mut command = binary()?;
-        command.args(["up", "--config"]).arg(&self.config).env("RUST_LOG", "info");
-        let answers = || match self.client(&["fleet", "status"]) {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(failure) => Err(failure.to_string()),
+        let mut command = self.server()?;
+        // Each service answers by itself, as soon as it can.
+        let answers = || {
+            let status = self.json(&["fleet", "status"]).map_err(|failure| failure.to_string())?;
+            let services = status["services"].as_array().cloned().unwrap_or_default();
+            match services.iter().all(|service| service["serving"] == true) {
+                true if !services.is_empty() => Ok(()),
+                _ => Err(status.to_string()),
+            }
         };
         self.running = Some(Daemon::start("dmarcer", &self.logs, &mut command, answers)?);
         Ok(())
@@ -105,11 +148,19 @@ resolvers = ["127.0.0.1:53"]
     ///
     /// When it can't be started.
     pub fn launch_unready(&mut self) -> Outcome {
-        let mut command = binary()?;
-        command.args(["up", "--config"]).arg(&self.config).env("RUST_LOG", "info");
+        let mut command = self.server()?;
         let at_once = || Ok::<(), Failure>(());
         self.running = Some(Daemon::start("dmarcer", &self.logs, &mut command, at_once)?);
         Ok(())
+    }
+
+    fn server(&self) -> Outcome<Command> {
+        let mut command = binary()?;
+        command.args(["up", "--config"]).arg(&self.config).env("RUST_LOG", "info");
+        if let Some(clock) = &self.clock {
+            clock.give_to(&mut command);
+        }
+        Ok(command)
     }
 
     /// Kills it, without a word of warning.
@@ -141,12 +192,25 @@ resolvers = ["127.0.0.1:53"]
     ///
     /// When the binary is not there.
     pub fn command(&self, arguments: &[&str]) -> Outcome<Command> {
+        self.command_of(Some(Self::TOKEN), arguments)
+    }
+
+    /// A client command of somebody else, not yet started: with their token, or without any.
+    ///
+    /// # Errors
+    ///
+    /// When the binary is not there.
+    pub fn command_of(&self, token: Option<&str>, arguments: &[&str]) -> Outcome<Command> {
         let mut command = binary()?;
-        command
-            .args(arguments)
-            .args(["-o", "json"])
-            .env("DMARCER_SERVER", Self::SERVER)
-            .env("DMARCER_TOKEN", Self::TOKEN);
+        command.args(arguments).args(["-o", "json"]).env("DMARCER_SERVER", Self::SERVER);
+        // What whoever runs the tests has set for their own work says nothing here.
+        command.env("XDG_CONFIG_HOME", self.logs.join("config"));
+        for name in ["DMARCER_TOKEN", "DMARCER_CONTEXT", "DMARCER_WORKSPACE"] {
+            command.env_remove(name);
+        }
+        if let Some(token) = token {
+            command.env("DMARCER_TOKEN", token);
+        }
         Ok(command)
     }
 

@@ -90,7 +90,7 @@ async fn announce_one(core: &Core, row: &ClaimRow) -> Result<(), Fault> {
         return Ok(());
     }
     let revision = hosting.current.revision;
-    let announced = core.domains.advance(&row.claim.id, |row, now| {
+    let announced = core.domains.advance(&row.claim.id, "policy.announce", |row, now| {
         let hosting = row.claim.hosting.as_ref()?;
         let announced = VersionRow {
             version: hosting.current.clone(),

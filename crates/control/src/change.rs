@@ -1,16 +1,19 @@
 //! One change, one transaction: the row and the documents that tell of it.
 
+use audit::{Audit, BeginError, Begun, Record};
 use hosting::{
     Claim, ClaimId, Domain, Fresh, Hosting, Kind, Nonce, Refusal, RegionId, State, WorkspaceId,
 };
 use jiff::Timestamp;
 use mta_sts::PolicyId;
+use serde_json::{Value, json};
+use service::caller::{Call, Caller};
 use service::clock::SharedClock;
 use store::{Store, StoreError, Write};
 use wire::{Message, bus};
 
-use crate::Signals;
-use crate::sql::{ClaimRow, Document, Region, VersionRow};
+use crate::sql::{ClaimRow, Document, Region, VersionRow, Workspace};
+use crate::{Signals, identity};
 
 /// Ids that a RecordsDocument tells of, to know an old one from somebody else's.
 const FORMER_IDS: i64 = 32;
@@ -21,6 +24,12 @@ pub(crate) enum ChangeError {
     /// The product said no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The workspace is closed, or there is none.
+    #[error(transparent)]
+    NotHere(#[from] identity::Refused),
+    /// The caller's mark for this change was used for another one, or could not be looked up.
+    #[error(transparent)]
+    Marked(#[from] BeginError),
     /// The database did not do it.
     #[error("the change could not be stored")]
     Store(#[from] StoreError),
@@ -32,18 +41,59 @@ impl From<store::sqlx::Error> for ChangeError {
     }
 }
 
+/// Who asks, and with which call.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) caller: Caller,
+    pub(crate) call: Call,
+}
+
+impl Asked {
+    /// As [`Caller::acting_for`].
+    pub(crate) fn acting_for(self, workspace: String) -> Asked {
+        Asked { caller: self.caller.acting_for(workspace), ..self }
+    }
+}
+
 /// Which domain a person's call is about, and whose call it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) workspace: WorkspaceId,
     pub(crate) domain: Domain,
-    /// For the history of changes.
-    pub(crate) by: String,
+    pub(crate) asked: Asked,
+}
+
+/// What a change is called in the audit log.
+pub(crate) struct Action {
+    name: &'static str,
+    /// What the caller said that the claim itself does not show; an object.
+    said: Value,
+}
+
+impl Action {
+    pub(crate) fn with(name: &'static str, said: Value) -> Action {
+        Action { name, said }
+    }
+}
+
+impl From<&'static str> for Action {
+    fn from(name: &'static str) -> Action {
+        Action { name, said: Value::Null }
+    }
+}
+
+impl Target {
+    fn record(&self, action: &str) -> Record {
+        let Asked { caller, call } = &self.asked;
+        Record::by_call(caller, call, action, self.domain.as_str())
+            .in_workspace(self.workspace.as_str())
+    }
 }
 
 /// Claims and their hosting, as committed.
 pub(crate) struct Domains {
     store: Store,
+    audit: Audit,
     clock: SharedClock,
     signals: Signals,
 }
@@ -57,8 +107,8 @@ pub(crate) fn policies_bucket(region: &RegionId) -> String {
 pub(crate) const RECORDS_BUCKET: &str = "records";
 
 impl Domains {
-    pub(crate) fn new(store: Store, clock: SharedClock, signals: Signals) -> Domains {
-        Domains { store, clock, signals }
+    pub(crate) fn new(store: Store, audit: Audit, clock: SharedClock, signals: Signals) -> Domains {
+        Domains { store, audit, clock, signals }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -79,6 +129,18 @@ impl Domains {
         let claim = Claim::new(id, workspace.clone(), domain.clone(), kind, nonce);
 
         let mut write = self.store.write().await?;
+        if self.audit.begin(&mut write, &target.asked.call).await? == Begun::Done {
+            drop(write);
+            return self.find(target).await;
+        }
+        match Workspace::hold(&mut write, workspace, self.store.for_update()).await? {
+            Some(false) => {}
+            Some(true) => {
+                let workspace = workspace.clone();
+                return Err(identity::Refused::WorkspaceClosed { workspace }.into());
+            }
+            None => return Err(identity::Refused::WorkspaceNotFound.into()),
+        }
         for region in Region::all(&mut *write).await? {
             let below = format!(".{}", region.host);
             if domain.as_str() == region.host || domain.as_str().ends_with(&below) {
@@ -96,6 +158,8 @@ impl Domains {
             }
             inserted => inserted?,
         }
+        let record = target.record("domain.add").after(told(&claim));
+        self.audit.record(&mut write, record).await?;
         write.commit().await?;
         self.find(target).await
     }
@@ -104,6 +168,9 @@ impl Domains {
     pub(crate) async fn remove(&self, target: &Target) -> Result<(), ChangeError> {
         let domain = &target.domain;
         let mut write = self.store.write().await?;
+        if self.audit.begin(&mut write, &target.asked.call).await? == Begun::Done {
+            return Ok(());
+        }
         let row = self.to_change(&mut write, target).await?;
         row.claim.may_remove()?;
         if ClaimRow::owner(&mut write, domain).await?.as_ref() == Some(&row.claim.id) {
@@ -111,72 +178,100 @@ impl Domains {
         }
         Document::put(&mut write, RECORDS_BUCKET, row.claim.id.as_str(), None).await?;
         ClaimRow::remove(&mut write, &row.claim.id, self.clock.now()).await?;
+        let record = target.record("domain.remove").before(told(&row.claim));
+        self.audit.record(&mut write, record).await?;
         write.commit().await?;
         self.signals.publish.wake();
         Ok(())
     }
 
-    /// Makes one change that a person asked for: `decide` is pure, and sees the claim as nobody
-    /// else can change it meanwhile. Where it decides for no change, nothing is written.
+    /// Makes one change that a person asked for, called `action` in the audit log: `decide` is pure,
+    /// and sees the claim as nobody else can change it meanwhile. Where it decides for no change,
+    /// nothing is written.
     pub(crate) async fn change(
         &self,
         target: &Target,
+        action: impl Into<Action>,
         decide: impl FnOnce(&Claim, Fresh) -> Result<Option<Claim>, Refusal> + Send,
     ) -> Result<ClaimRow, ChangeError> {
         let mut write = self.store.write().await?;
+        if self.audit.begin(&mut write, &target.asked.call).await? == Begun::Done {
+            drop(write);
+            return self.find(target).await;
+        }
         let row = self.to_change(&mut write, target).await?;
         let fresh = Fresh {
             revision: ClaimRow::next_revision(&mut write, &target.domain).await?,
             policy_id: PolicyId::from_random(rand::random()),
             now: self.clock.now(),
-            by: target.by.clone(),
+            by: target.asked.caller.name.clone(),
         };
         let Some(claim) = decide(&row.claim, fresh)? else {
             return Ok(row);
         };
-        let after = self.commit(write, &row, claim).await?;
+        let action = action.into();
+        let mut after = told(&claim);
+        merge(&mut after, action.said);
+        let record = target.record(action.name).before(told(&row.claim)).after(after);
+        let after = self.commit(write, &row, claim, vec![record]).await?;
         self.signals.publish.wake();
         self.signals.stop.wake();
         Ok(after)
     }
 
-    /// Makes a change that a loop found due. `decide` may find that it no longer is.
+    /// Makes a change that a loop found due. `decide` may find that it no longer is. Where it changes
+    /// the claim, and not just what is known of it, the audit log calls it `action`.
     pub(crate) async fn advance(
         &self,
         id: &ClaimId,
+        action: &'static str,
         decide: impl FnOnce(&ClaimRow, Timestamp) -> Option<ClaimRow> + Send,
     ) -> Result<Option<ClaimRow>, ChangeError> {
         let mut write = self.store.write().await?;
         let row = ClaimRow::to_change(&mut write, id, self.store.for_update()).await?;
         let Some(row) = row else { return Ok(None) };
         let Some(next) = decide(&row, self.clock.now()) else { return Ok(None) };
-        let after = self.commit_row(write, &row, next).await?;
+        let changed = (next.claim != row.claim).then(|| by_itself(action, &row.claim, &next.claim));
+        let after = self.commit_row(write, &row, next, changed.into_iter().collect()).await?;
         self.signals.publish.wake();
         Ok(Some(after))
     }
 
-    /// The claim is proven now, and with it no other claim to its name.
-    pub(crate) async fn prove(&self, id: &ClaimId) -> Result<Option<ClaimRow>, ChangeError> {
+    /// The claim is proven now, and with it no other claim to its name. Nothing happens where the
+    /// owner is not the one `before` any more, by whom the proof was judged: several claims are looked
+    /// at at once, and a zone may show two of them.
+    pub(crate) async fn prove(
+        &self,
+        id: &ClaimId,
+        before: Option<&ClaimId>,
+    ) -> Result<Option<ClaimRow>, ChangeError> {
         let for_update = self.store.for_update();
         let mut write = self.store.write().await?;
         let Some(row) = ClaimRow::to_change(&mut write, id, for_update).await? else {
             return Ok(None);
         };
         let domain = row.claim.domain.clone();
-        let owner = ClaimRow::owner(&mut write, &domain).await?;
-        if let Some(owner) = owner.filter(|owner| owner != id)
-            && let Some(before) = ClaimRow::to_change(&mut write, &owner, for_update).await?
-        {
+        let mut records = Vec::new();
+        // Claims are locked before names, as in every change.
+        let owner = match before.filter(|before| *before != id) {
+            Some(before) => ClaimRow::to_change(&mut write, before, for_update).await?,
+            None => None,
+        };
+        if !ClaimRow::pass_on(&mut write, &domain, before, id).await? {
+            return Ok(None);
+        }
+        if let Some(before) = owner {
             // It starts anew, in testing, should the name come back: what it was is out of date.
             let claim = Claim { hosting: None, ..before.claim.superseded() };
             let superseded =
                 ClaimRow { claim, announced: None, none_visible_since: None, ..before.clone() };
             superseded.update(&mut write).await?;
+            records.push(by_itself("claim.supersede", &before.claim, &superseded.claim));
             self.write_documents(&mut write, &before.claim, &superseded).await?;
         }
-        ClaimRow::set_owner(&mut write, &domain, Some(id)).await?;
         let claim = row.claim.proven(self.clock.now());
-        let after = self.commit(write, &row, claim).await?;
+        records.push(by_itself("claim.prove", &row.claim, &claim));
+        let after = self.commit(write, &row, claim, records).await?;
         self.signals.publish.wake();
         Ok(Some(after))
     }
@@ -217,6 +312,7 @@ impl Domains {
         write: Write,
         before: &ClaimRow,
         claim: Claim,
+        records: Vec<Record>,
     ) -> Result<ClaimRow, ChangeError> {
         // What was announced or seen belongs to one time of hosting.
         let goes_on = before.claim.hosting.is_some() && claim.hosting.is_some();
@@ -228,7 +324,7 @@ impl Domains {
             found_policy_id: before.found_policy_id.clone(),
             none_visible_since: before.none_visible_since.filter(|_| goes_on && stopping),
         };
-        self.commit_row(write, before, next).await
+        self.commit_row(write, before, next, records).await
     }
 
     async fn commit_row(
@@ -236,6 +332,7 @@ impl Domains {
         mut write: Write,
         before: &ClaimRow,
         next: ClaimRow,
+        records: Vec<Record>,
     ) -> Result<ClaimRow, ChangeError> {
         if let Some(hosting) = &next.claim.hosting
             && Some(hosting.current.revision) != before.claim.revision()
@@ -249,6 +346,8 @@ impl Domains {
         }
         next.update(&mut write).await?;
         self.write_documents(&mut write, &before.claim, &next).await?;
+        // Last, since they hold up the other changes of their workspaces until the end.
+        self.audit.record_all(&mut write, records).await?;
         write.commit().await?;
         Ok(next)
     }
@@ -290,6 +389,36 @@ impl Domains {
                 Document::put(write, RECORDS_BUCKET, key, Some(&payload)).await
             }
         }
+    }
+}
+
+fn by_itself(action: &str, before: &Claim, after: &Claim) -> Record {
+    Record::by_itself(before.workspace.as_str(), action, before.domain.as_str())
+        .before(told(before))
+        .after(told(after))
+}
+
+/// A claim as the audit log tells of it.
+fn told(claim: &Claim) -> Value {
+    let hosting = claim.hosting.as_ref().map(|hosting| {
+        let version = &hosting.current;
+        let mx: Vec<String> = version.policy.mx.iter().map(ToString::to_string).collect();
+        json!({
+            "region": hosting.region.as_str(),
+            "state": hosting.state.as_str(),
+            "mode": version.policy.mode.as_str(),
+            "revision": version.revision.number(),
+            "policyId": version.policy_id.to_string(),
+            "mx": mx,
+            "maxAgeSeconds": version.policy.max_age_seconds,
+        })
+    });
+    json!({ "kind": claim.kind.as_str(), "proven": claim.is_proven(), "hosting": hosting })
+}
+
+fn merge(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
     }
 }
 

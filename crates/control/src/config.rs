@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Deserialize;
 use service::config::Secret;
 
+use crate::sign_in::SignInConfig;
+
 /// `[control]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -15,12 +17,14 @@ pub struct Config {
     pub store: Option<String>,
     /// A Platform admin's token that is there from the start, for automation and first use.
     pub admin_token: Option<Secret>,
+    /// With whom people sign in. Without it, tokens are the only way in.
+    pub sign_in: Option<SignInConfig>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 7443));
-        Config { listen, store: None, admin_token: None }
+        Config { listen, store: None, admin_token: None, sign_in: None }
     }
 }
 

@@ -85,7 +85,7 @@ async fn note_status(
         VersionRow::note_seen_in_dns(&mut write, &domain, found, checked_at).await?;
         write.commit().await?;
     }
-    let changed = core.domains.advance(id, |row, _| {
+    let changed = core.domains.advance(id, "dns.seen", |row, _| {
         let mut next = ClaimRow { found_policy_id: found.to_owned(), ..row.clone() };
         // The clock of a stop starts when senders can see that something has changed.
         let none_announced = row.claim.stopping_since().is_some()

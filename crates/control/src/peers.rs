@@ -6,8 +6,10 @@ use hosting::{Answer, Claim, Domain, LiveMx, MxHost, Observed};
 use jiff::Timestamp;
 use service::peer::Peer;
 use tonic::{Code, Request, Status};
+use wire::audit::{AuditChain, AuditFilter, AuditRecord};
 use wire::dns::record_service_client::RecordServiceClient;
 use wire::intake::activity_service_client::ActivityServiceClient;
+use wire::issuer::audit_trail_service_client::AuditTrailServiceClient;
 use wire::issuer::certificate_service_client::CertificateServiceClient;
 use wire::time::from_wire;
 use wire::{control, dns, intake, issuer};
@@ -19,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Peers {
     dns: RecordServiceClient<Peer>,
     issuer: CertificateServiceClient<Peer>,
+    issuer_audit: AuditTrailServiceClient<Peer>,
     intake: ActivityServiceClient<Peer>,
 }
 
@@ -42,7 +45,8 @@ impl Peers {
     pub(crate) fn new(dns: Peer, issuer: Peer, intake: Peer) -> Peers {
         Peers {
             dns: RecordServiceClient::new(dns),
-            issuer: CertificateServiceClient::new(issuer),
+            issuer: CertificateServiceClient::new(issuer.clone()),
+            issuer_audit: AuditTrailServiceClient::new(issuer),
             intake: ActivityServiceClient::new(intake),
         }
     }
@@ -156,6 +160,35 @@ impl Peers {
             status("issuer", issuer.err()),
             status("intake", intake.err()),
         ]
+    }
+
+    /// The issuer's records of changes, newest first.
+    pub(crate) async fn audit_trail(
+        &self,
+        workspace: &str,
+        filter: AuditFilter,
+        before: Option<issuer::AuditTrailPlace>,
+        limit: i64,
+    ) -> Result<Vec<AuditRecord>, NoAnswer> {
+        let mut request = Request::new(issuer::ListAuditTrailRequest {
+            workspace_id: workspace.to_owned(),
+            filter: Some(filter),
+            limit: i32::try_from(limit).unwrap_or(i32::MAX),
+            before,
+        });
+        request.set_timeout(PATIENCE);
+        let answer = self.issuer_audit.clone().list_audit_trail(request).await;
+        Ok(answer.map_err(|status| no_answer("issuer", &status))?.into_inner().items)
+    }
+
+    /// The issuer's chain of a workspace, or all of them for an empty one, verified now.
+    pub(crate) async fn verified_trail(
+        &self,
+        workspace_id: String,
+    ) -> Result<Vec<AuditChain>, NoAnswer> {
+        let request = issuer::VerifyAuditTrailRequest { workspace_id };
+        let answer = self.issuer_audit.clone().verify_audit_trail(request).await;
+        Ok(answer.map_err(|status| no_answer("issuer", &status))?.into_inner().items)
     }
 
     /// Fetches of the last seven days.

@@ -129,11 +129,14 @@ async fn prove_one(core: &Core, row: &ClaimRow) -> Result<(), Fault> {
         }
     };
 
-    let proven = match ClaimRow::owner_of(pool, &claim.domain).await? {
+    let owner = ClaimRow::owner_of(pool, &claim.domain).await?;
+    let proven = match &owner {
         None => is_proof(&claim.nonce, &region.host, &observed),
-        Some(owner) => takes_over(core, row, &owner, &region, observed),
+        Some(owner) => takes_over(core, row, owner, &region, observed),
     };
-    if proven && core.domains.prove(&claim.id).await?.is_some() {
+    // What was decided holds as long as nobody else became the owner meanwhile.
+    let before = owner.as_ref().map(|owner| &owner.claim.id);
+    if proven && core.domains.prove(&claim.id, before).await?.is_some() {
         core.proofs.forget(&claim.id);
         info!(domain = %claim.domain, claim = %claim.id, "proven");
     }
@@ -154,7 +157,9 @@ fn takes_over(
         core.proofs.set_first_look(&row.claim.id, None);
         return false;
     }
-    match core.proofs.first_look(&row.claim.id) {
+    // A first look that was made under another owner may show this one.
+    let moved = |first: &Observed| has_moved(old, new, &region.host, first);
+    match core.proofs.first_look(&row.claim.id).filter(moved) {
         Some(first) => may_transfer(old, new, &region.host, &first, &observed),
         None => {
             core.proofs.set_first_look(&row.claim.id, Some(observed));

@@ -29,7 +29,7 @@ async fn end_if_due(core: &Core, id: &ClaimId) -> Result<(), Fault> {
     let pool = core.domains.store().read();
     let Some(row) = ClaimRow::by_id(pool, id).await? else { return Ok(()) };
     let ledger = VersionRow::ledger(pool, &row.claim.domain).await?;
-    let ended = core.domains.advance(id, |row, now| {
+    let ended = core.domains.advance(id, "hosting.end", |row, now| {
         // A claim that was never proven was never served: there is nothing to wait for.
         let (served, visible) = match row.claim.is_proven() {
             true => (ledger.as_slice(), row.none_visible_since),

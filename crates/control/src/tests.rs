@@ -1,6 +1,13 @@
 //! Control between a bus and peers that the tests play: what is promised of one change.
 
+mod claims_machine;
 mod flaky;
+mod holder;
+mod identity;
+mod members;
+mod records;
+mod tokens;
+mod workspaces;
 mod world;
 
 use hosting::Refusal;

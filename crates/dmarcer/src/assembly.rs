@@ -3,6 +3,7 @@
 //! The edge comes first, so that policies are served while nothing else runs yet, and a fault in
 //! starting another service does not take it down: that one is tried again in the background.
 
+mod access;
 mod answering;
 mod keys;
 #[cfg(test)]
@@ -17,11 +18,12 @@ use bus::SharedBus;
 use bus::embedded::EmbeddedBus;
 use data_encoding::BASE64URL_NOPAD;
 use service::Shutdown;
-use service::caller::{Authenticator, Caller, Role};
+use service::access::{Limits, Unruled};
 use service::clock::{SharedClock, SystemClock};
 use service::config::Secret;
 use service::files::{DirectoryLock, FileError, lock_directory, read_or_create_key};
 use service::grpc::ListenError;
+use service::page::PageTokens;
 use service::peer::{BadPeer, Peer, peer};
 use service::supervise::{Fault, chain};
 use tokio::task::JoinSet;
@@ -61,6 +63,9 @@ pub(crate) enum StartError {
     /// The admin token, or our own address.
     #[error(transparent)]
     Peer(#[from] BadPeer),
+    /// An RPC that nobody has said anything about.
+    #[error(transparent)]
+    Unruled(#[from] Unruled),
 }
 
 /// Where a running process is reached.
@@ -118,8 +123,11 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
     let admin = admin_token(&config)?;
     let fleet_token = random_token();
     let (listener, grpc) = listen(config.control.listen).await?;
+    let peer = peer(&format!("http://{}", reachable(grpc)), &fleet_token)?;
+    let access = access::access(&fleet_token, peer.clone(), Limits::new(&config.limits))?;
     let common = Common {
-        peer: peer(&format!("http://{}", reachable(grpc)), &fleet_token)?,
+        peer,
+        admin_token: admin.token.clone(),
         trust: keys.trust()?,
         keys,
         bus,
@@ -127,8 +135,7 @@ pub(crate) async fn start(config: Config) -> Result<Running, StartError> {
         shutdown: shutdown.clone(),
         config,
     };
-    let authenticator = authenticator(&admin.token, &fleet_token);
-    let answering = Answering::new(authenticator)?;
+    let answering = Answering::new(access)?;
     start_others(Arc::new(common), &answering, &mut tasks);
     let own_shutdown = shutdown.clone();
     tasks.spawn(answering.clone().serve(grpc, listener, own_shutdown));
@@ -161,6 +168,7 @@ struct Common {
     bus: SharedBus,
     clock: SharedClock,
     peer: Peer,
+    admin_token: Secret,
     shutdown: Shutdown,
 }
 
@@ -203,7 +211,7 @@ fn start_others(common: Arc<Common>, answering: &Arc<Answering>, tasks: &mut Joi
                 let shutdown = common.shutdown.clone();
                 let started = until_started($name, shutdown, || $start(common.clone()));
                 if let Some(service) = started.await {
-                    service.add_to(&mut answering.services.clone(), &answering.auth).await;
+                    service.add_to(&mut answering.services.clone()).await;
                     answering.one_more();
                     service.run().await;
                 }
@@ -266,6 +274,10 @@ async fn start_control(common: Arc<Common>) -> Result<control::Control, Fault> {
         dns: common.peer.clone(),
         issuer: common.peer.clone(),
         intake: common.peer.clone(),
+        admin_token: common.admin_token.clone(),
+        audit_key: audit_key(&common.keys)?,
+        sign_in: config.control.sign_in.clone(),
+        pages: PageTokens::new(&*common.keys.secret("page-tokens")?),
         clock: common.clock.clone(),
         shutdown: common.shutdown.clone(),
     })
@@ -299,6 +311,8 @@ async fn start_issuer(common: Arc<Common>) -> Result<issuer::Issuer, Fault> {
         trust: common.trust.clone(),
         signer: common.keys.signer("issuer", &["certificates-*", "challenges-*"])?,
         control: common.peer.clone(),
+        pages: PageTokens::new(&*common.keys.secret("page-tokens")?),
+        audit_key: audit_key(&common.keys)?,
         clock: common.clock.clone(),
         shutdown: common.shutdown.clone(),
     })
@@ -315,6 +329,10 @@ async fn start_intake(common: Arc<Common>) -> Result<intake::Intake, Fault> {
         shutdown: common.shutdown.clone(),
     })
     .await?)
+}
+
+fn audit_key(keys: &Keys) -> Result<audit::AuditKey, Fault> {
+    Ok(audit::AuditKey::new(&*keys.secret("audit")?)?)
 }
 
 /// Where a listener is reached from its own machine.
@@ -341,19 +359,4 @@ fn admin_token(config: &Config) -> Result<AdminToken, StartError> {
 
 fn random_token() -> Secret {
     Secret::new(BASE64URL_NOPAD.encode(&rand::random::<[u8; TOKEN_BYTES]>()))
-}
-
-fn authenticator(admin: &Secret, fleet: &Secret) -> Authenticator {
-    let workspace = || "default".to_owned();
-    let admin_caller = Caller {
-        name: "admin token".to_owned(),
-        workspace: workspace(),
-        role: Role::PlatformAdmin,
-    };
-    let fleet_caller =
-        Caller { name: "fleet".to_owned(), workspace: workspace(), role: Role::Service };
-    Authenticator::new([
-        (admin.expose().to_owned(), admin_caller),
-        (fleet.expose().to_owned(), fleet_caller),
-    ])
 }

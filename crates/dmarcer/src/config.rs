@@ -5,6 +5,7 @@ mod problems;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use service::access::LimitsConfig;
 use service::config::Secret;
 use service::telemetry::LogFormat;
 use url::Url;
@@ -17,6 +18,7 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) log: LogConfig,
     pub(crate) bus: BusConfig,
+    pub(crate) limits: LimitsConfig,
     pub(crate) control: control::Config,
     pub(crate) dns: dns::Config,
     pub(crate) issuer: issuer::Config,
@@ -69,6 +71,7 @@ impl Default for Config {
             data_dir: PathBuf::from("dmarcer-data"),
             log: LogConfig::default(),
             bus: BusConfig::default(),
+            limits: LimitsConfig::default(),
             control: control::Config::default(),
             dns: dns::Config::default(),
             issuer: issuer::Config::default(),
@@ -144,8 +147,10 @@ impl Config {
     /// Each secret with its key.
     pub(crate) fn secrets(&self) -> Vec<(&'static str, &Secret)> {
         let eab = self.issuer.eab.as_ref().map(|eab| &eab.key);
+        let sign_in = self.control.sign_in.as_ref();
         let secrets = [
             ("control.admin_token", self.control.admin_token.as_ref()),
+            ("control.sign_in.client_secret", sign_in.and_then(|it| it.client_secret.as_ref())),
             ("issuer.kek", self.issuer.kek.as_ref()),
             ("issuer.eab.key", eab),
         ];
@@ -200,6 +205,10 @@ mod tests {
                 "" => Some(&all),
                 "region" => all["region"].as_array().unwrap()[0].as_table(),
                 "issuer.eab" => all["issuer"]["eab"].as_table(),
+                "control.sign_in" => all["control"]["sign_in"].as_table(),
+                "control.sign_in.grant" => {
+                    all["control"]["sign_in"]["grant"].as_array().unwrap()[0].as_table()
+                }
                 name => all.get(name).and_then(toml::Value::as_table),
             };
             let there: BTreeSet<&str> = table_there
@@ -218,7 +227,9 @@ mod tests {
         for (table, keys) in KEYS {
             let probe = match *table {
                 "" => "no_such_key = 1".to_owned(),
-                "region" => "[[region]]\nno_such_key = 1".to_owned(),
+                list @ ("region" | "control.sign_in.grant") => {
+                    format!("[[{list}]]\nno_such_key = 1")
+                }
                 table => format!("[{table}]\nno_such_key = 1"),
             };
             let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -241,10 +252,35 @@ mod tests {
     }
 
     const KEYS: &[(&str, &[&str])] = &[
-        ("", &["data_dir", "log", "bus", "control", "dns", "issuer", "edge", "intake", "region"]),
+        (
+            "",
+            &[
+                "data_dir", "log", "bus", "limits", "control", "dns", "issuer", "edge", "intake",
+                "region",
+            ],
+        ),
         ("log", &["format", "level"]),
         ("bus", &["url"]),
-        ("control", &["listen", "store", "admin_token"]),
+        (
+            "limits",
+            &["token_per_second", "token_at_once", "workspace_per_second", "workspace_at_once"],
+        ),
+        ("control", &["listen", "store", "admin_token", "sign_in"]),
+        (
+            "control.sign_in",
+            &[
+                "issuer",
+                "name",
+                "client_id",
+                "client_secret",
+                "scopes",
+                "roles_claim",
+                "redirects",
+                "ca_file",
+                "grant",
+            ],
+        ),
+        ("control.sign_in.grant", &["value", "role", "workspace", "domains"]),
         (
             "dns",
             &[

@@ -20,7 +20,7 @@ use wire::control::{AddDomainRequest, DomainKind};
 use crate::assembly::{self, LOCAL_ROOT_FILE, reachable};
 use crate::cli::client::Client;
 use crate::cli::failure::Failure;
-use crate::cli::{ClientOptions, Context};
+use crate::cli::{ClientOptions, Session};
 use crate::config::Config;
 use crate::up::{interrupted, run_until, say};
 
@@ -206,7 +206,7 @@ impl Folder {
     }
 
     /// A client of the playground that runs here.
-    fn context(&self, options: &ClientOptions) -> Result<(Context, Places), Failure> {
+    fn session(&self, options: &ClientOptions) -> Result<(Session, Places), Failure> {
         if !self.file().exists() {
             let message = format!("there is no playground in {}", self.0.display());
             return Err(Failure::new("NO_PLAYGROUND", message).hint("dmarcer playground"));
@@ -217,8 +217,7 @@ impl Folder {
             None => self.token()?,
         };
         let server = format!("http://{}", places.grpc);
-        let options = ClientOptions { server, token: Some(token), ..options.clone() };
-        Ok((Context::new(&options)?, places))
+        Ok((Session::at(&server, &token, options)?, places))
     }
 
     fn token(&self) -> Result<String, Failure> {

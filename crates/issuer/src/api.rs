@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use audit::BeginError;
 use hosting::{Domain, REISSUES_PER_WINDOW, Refusal, next_reissue_at, reissues_left};
 use jiff::Timestamp;
-use service::caller::{Caller, Role, caller_with};
+use service::caller::{Caller, call, caller};
 use service::supervise::{Fault, chain};
 use tonic::{Code, Request, Response, Status};
 use tracing::error;
@@ -15,9 +16,9 @@ use wire::time::to_wire;
 
 use crate::Core;
 use crate::control::Hosted;
-use crate::order::{self, Begun};
+use crate::order;
 use crate::publish::certificates_bucket;
-use crate::sql::{Certificate, Order, OrderStep, Reason};
+use crate::sql::{Certificate, Order, OrderStep, Reason, Reissue};
 
 const DEFAULT_PAGE: i32 = 100;
 const LONGEST_PAGE: i32 = 1_000;
@@ -33,7 +34,7 @@ impl CertificateService for Api {
         &self,
         request: Request<v1::GetCertificateRequest>,
     ) -> Result<Response<v1::GetCertificateResponse>, Status> {
-        let by = caller_with(&request, Role::ReadOnly)?;
+        let by = caller(&request)?;
         let request = request.into_inner();
         let by = by.acting_for(request.workspace_id);
         let domain = parse(&request.domain)?;
@@ -46,19 +47,17 @@ impl CertificateService for Api {
         &self,
         request: Request<v1::ReissueCertificateRequest>,
     ) -> Result<Response<v1::ReissueCertificateResponse>, Status> {
-        let by = caller_with(&request, Role::DomainManager)?;
+        let (by, call) = call(&request)?;
         let domain = parse(&request.get_ref().domain)?;
         let hosted = self.hosted_now(&domain, &by).await?;
-        let not_proven = || Refusal::NotProven { domain: domain.clone() };
         if !hosted.proven {
-            return Err(refusal(&not_proven()));
+            return Err(refusal(&Refusal::NotProven { domain }));
         }
-        let (core, region) = (&self.core, hosted.region.as_str());
-        let begun = order::begin_reissue(core, domain.as_str(), region, &by.workspace).await;
-        let id = match begun.map_err(fault)? {
-            Begun::Order(id) => id,
-            Begun::Refused(no) => return Err(refusal(&no)),
-            Begun::Denied => return Err(refusal(&not_proven())),
+        let reissue = order::begin_reissue(&self.core, &domain, &hosted.region, &by, &call).await;
+        let id = match reissue.map_err(fault)? {
+            Reissue::Order(id) => id,
+            Reissue::Refused(no) => return Err(refusal(&no)),
+            Reissue::KeyReused => return Err(BeginError::KeyReused.into()),
         };
         self.core.renew.wake();
 
@@ -74,10 +73,13 @@ impl CertificateService for Api {
         &self,
         request: Request<v1::ListOrdersRequest>,
     ) -> Result<Response<v1::ListOrdersResponse>, Status> {
-        let by = caller_with(&request, Role::ReadOnly)?;
+        let by = caller(&request)?;
         let request = request.into_inner();
         let domain = parse(&request.domain)?;
-        let before = read_token(&request.page_token)?;
+        let list = ["ListOrders", domain.as_str()];
+        let place = self.core.pages.read(&by, &list, &request.page_token);
+        let place = place.map_err(|why| invalid("page_token", &why.to_string()))?;
+        let before = before(place)?;
         let length = page_length(request.page_size)?;
         self.visible(&domain, &by).await?;
         let (created_at, id) = (before.0, before.1.as_str());
@@ -92,7 +94,9 @@ impl CertificateService for Api {
         let last = page.last().filter(|_| more);
         Ok(Response::new(v1::ListOrdersResponse {
             items: page.iter().map(order_to_wire).collect(),
-            next_page_token: last.map(write_token).unwrap_or_default(),
+            next_page_token: last
+                .map(|last| self.core.pages.write(&by, &list, &place_of(last)))
+                .unwrap_or_default(),
         }))
     }
 }
@@ -263,16 +267,14 @@ fn page_length(asked: i32) -> Result<usize, Status> {
 }
 
 /// A page goes on after the last order of the one before.
-fn write_token(last: &Order) -> String {
+fn place_of(last: &Order) -> String {
     format!("{}-{}", last.created_at.as_millisecond(), last.id)
 }
 
-fn read_token(token: &str) -> Result<(i64, String), Status> {
-    if token.is_empty() {
-        return Ok((i64::MAX, String::new()));
-    }
+fn before(place: Option<String>) -> Result<(i64, String), Status> {
+    let Some(place) = place else { return Ok((i64::MAX, String::new())) };
     let bad = || invalid("page_token", "pass the one of the response before");
-    let (created_at, id) = token.split_once('-').ok_or_else(bad)?;
+    let (created_at, id) = place.split_once('-').ok_or_else(bad)?;
     Ok((created_at.parse().map_err(|_| bad())?, id.to_owned()))
 }
 

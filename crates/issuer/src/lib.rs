@@ -7,10 +7,11 @@
 //!   what: a document means proven and hosted, a tombstone no longer), `edges` (how far they are).
 //! - **Out**: bucket `certificates-<region>` (chain, and the key sealed to the region) and
 //!   `challenges-<region>` (the thumbprint with which edges answer a CA, so that no token travels).
-//! - **Owns**: the ACME account, orders, certificates, and private keys, which leave the process
-//!   only sealed: under the key-encryption key into the database, to a region onto the bus.
+//! - **Owns**: the ACME account, orders, certificates, the records of what was changed, and private
+//!   keys, which leave the process only sealed: under the key-encryption key into the database, to a
+//!   region onto the bus.
 //! - **Asks** control before each order whether it may; a bucket gives no power.
-//! - **Listens**: the certificate service over gRPC, and nothing else.
+//! - **Listens**: the certificate service over gRPC, and the records for control; nothing else.
 //! - **Absent**: revocation, as the hosts serve public files; and a second CA to fall back to. One
 //!   process at a time runs the loops over one database; the API's limits hold for any number.
 //!
@@ -26,6 +27,7 @@
 //! | `schedule.rs` | when things are due; pure |
 //! | `certificate.rs` | a key, a request, a chain that is looked at |
 //! | `publish.rs` `follow.rs` `edges.rs` `control.rs` | the rest of the fleet |
+//! | `trail.rs` | what was changed, for control |
 //! | `api.rs` `sql.rs` `config.rs` | the rims |
 
 mod account;
@@ -46,6 +48,7 @@ mod renew;
 mod schedule;
 mod settle;
 mod sql;
+mod trail;
 
 #[cfg(test)]
 mod tests;
@@ -55,14 +58,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::bus::SharedBus;
+use audit::{AuditKey, Once};
 use service::Shutdown;
-use service::caller::Authenticator;
 use service::clock::SharedClock;
 use service::grpc::Services;
+use service::page::PageTokens;
 use service::peer::Peer;
 use service::sealed::{Kek, SealError};
 use service::supervise::{Signal, keep_running};
 use wire::envelope::{Signer, Trust};
+use wire::issuer::audit_trail_service_server::AuditTrailServiceServer;
 use wire::issuer::certificate_service_server::CertificateServiceServer;
 
 pub use crate::config::{Config, ConfigError, Eab, Kind};
@@ -76,6 +81,7 @@ use crate::control::Control;
 use crate::edges::Edges;
 use crate::local::LocalCa;
 use crate::sql::Db;
+use crate::trail::Trail;
 
 /// Everything that the issuer is handed.
 pub struct Parts {
@@ -93,6 +99,10 @@ pub struct Parts {
     pub signer: Signer,
     /// The claim service of control.
     pub control: Peer,
+    /// Seals page tokens.
+    pub pages: PageTokens,
+    /// Seals the records of what was changed.
+    pub audit_key: AuditKey,
     /// The time.
     pub clock: SharedClock,
     /// Where the local CA's root is written for clients to trust; not written with an ACME CA.
@@ -142,6 +152,7 @@ pub(crate) struct Core {
     pub(crate) trust: Trust,
     pub(crate) signer: Signer,
     pub(crate) control: Control,
+    pub(crate) pages: PageTokens,
     pub(crate) clock: SharedClock,
     pub(crate) authority: Authority,
     pub(crate) edges: Edges,
@@ -152,6 +163,8 @@ pub(crate) struct Core {
     pub(crate) publish: Signal,
     /// Wakes the loop that follows each region.
     pub(crate) regions: Signal,
+    /// Wakes the loop that keeps the records of changes in order.
+    pub(crate) sweep: Signal,
 }
 
 /// Opens the database and who issues. Asks no CA: one that is down delays orders, not the start.
@@ -161,7 +174,7 @@ pub(crate) struct Core {
 pub async fn start(parts: Parts) -> Result<Issuer, StartError> {
     let config = parts.config;
     config.check()?;
-    let db = Db::open(&parts.store_url).await?;
+    let db = Db::open(&parts.store_url, &parts.audit_key, parts.clock.clone()).await?;
     check_kek(&db, &parts.kek).await?;
     let authority = match config.kind {
         Kind::Acme => {
@@ -182,6 +195,7 @@ pub async fn start(parts: Parts) -> Result<Issuer, StartError> {
         trust: parts.trust,
         signer: parts.signer,
         control: Control::new(parts.control),
+        pages: parts.pages,
         clock: parts.clock,
         authority,
         edges: Edges::default(),
@@ -189,6 +203,7 @@ pub async fn start(parts: Parts) -> Result<Issuer, StartError> {
         renew: Signal::default(),
         publish: Signal::default(),
         regions: Signal::default(),
+        sweep: Signal::default(),
     };
     Ok(Issuer { core: Arc::new(core), shutdown: parts.shutdown })
 }
@@ -202,11 +217,12 @@ async fn check_kek(db: &Db, kek: &Kek) -> Result<(), StartError> {
 }
 
 impl Issuer {
-    /// Adds the certificate service.
-    pub async fn add_to(&self, services: &mut Services, authenticator: &Authenticator) {
-        let api = Api { core: self.core.clone() };
-        let authenticated = CertificateServiceServer::with_interceptor(api, authenticator.clone());
-        services.add(authenticated).await;
+    /// Adds the certificate service, which makes each change once, and the records for control.
+    pub async fn add_to(&self, services: &mut Services) {
+        let audit = &self.core.db.audit;
+        let api = CertificateServiceServer::new(Api { core: self.core.clone() });
+        services.add(Once::new(api, audit.clone())).await;
+        services.add(AuditTrailServiceServer::new(Trail { audit: audit.clone() })).await;
     }
 
     /// Runs all loops until shutdown.
@@ -228,6 +244,10 @@ impl Issuer {
             policies,
             running("issuer orders", |core| Box::pin(renew::run(core))),
             running("issuer publishes", |core| Box::pin(publish::run(core))),
+            running("issuer sweeps", |core| Box::pin(audit::sweep::run(
+                core.db.audit.clone(),
+                core.sweep.clone()
+            ))),
         );
     }
 }

@@ -139,14 +139,18 @@ fn new_serial() -> SerialNumber {
 
 #[cfg(test)]
 mod tests {
+    use audit::AuditKey;
+    use service::clock::SetClock;
+
     use super::*;
     use crate::certificate::check;
 
     async fn open(folder: &Path, kek: u8) -> Result<LocalCa, LocalCaError> {
         let url = format!("sqlite://{}/issuer.db", folder.display());
-        let db = Db::open(&url).await.unwrap();
-        let kek = Kek::new(&[kek; 32]).unwrap();
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        let audit_key = AuditKey::new(&[9; 32]).unwrap();
+        let db = Db::open(&url, &audit_key, SetClock::at(now)).await.unwrap();
+        let kek = Kek::new(&[kek; 32]).unwrap();
         let root_file = folder.join("root.pem");
         LocalCa::open(&db, &kek, &root_file, Duration::from_secs(3600), now).await
     }

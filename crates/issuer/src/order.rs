@@ -6,6 +6,7 @@
 
 use hosting::{Domain, Refusal};
 use rcgen::KeyPair;
+use service::caller::{Call, Caller};
 use service::supervise::{Fault, chain};
 use tracing::{error, info, warn};
 
@@ -15,77 +16,77 @@ use crate::failure::{Failure, Question};
 use crate::publish::{ACCOUNT_KEY, challenges_bucket};
 use crate::schedule::renew_at;
 use crate::settle::{DENIED_PAUSE, Next, Stop, decide};
-use crate::sql::{NewOrder, Order, OrderStep, Reason};
+use crate::sql::{NewOrder, Order, OrderStep, Reason, Reissue};
 
 /// A CA that was asked so often for one re-issue, and finished none, is not asked again: each time
 /// moves the owner's seven days.
 const ASKS_OF_A_REISSUE: i64 = 3;
 
-/// What became of the wish for an order.
-pub(crate) enum Begun {
-    /// It is under way, by this id.
-    Order(String),
-    /// A rule says no.
-    Refused(Refusal),
-    /// Control allows none.
-    Denied,
-}
-
-/// Begins an order of our own, for the region that control names of those that host the domain.
+/// Begins an order of our own, for the region that control names of those that host the domain; none
+/// where an owner was faster, or control allows none.
 ///
 /// # Errors
 /// A `tonic::Status` when control does not say.
-pub(crate) async fn begin_own(core: &Core, domain: &str, reason: Reason) -> Result<Begun, Fault> {
+pub(crate) async fn begin_own(
+    core: &Core,
+    domain: &str,
+    reason: Reason,
+) -> Result<Option<String>, Fault> {
     for (region, _) in core.db.hosted_in(domain).await? {
         if let Some(workspace) = core.control.authorize(domain, &region).await? {
-            return begin(core, domain, &region, workspace, reason).await;
+            let new = new_order(core, domain, &region, workspace, reason)?;
+            let begun = core.db.begin(&new, core.clock.now()).await?;
+            return Ok(begun.is_ok().then_some(new.id));
         }
     }
     let until = core.clock.now().saturating_add(DENIED_PAUSE)?;
     core.db.pause(domain, until).await?;
-    Ok(Begun::Denied)
+    Ok(None)
 }
 
-/// Begins an order that a workspace asks for, if the domain is that workspace's.
+/// Begins an order that somebody asks for, if the domain is their workspace's.
 ///
 /// # Errors
 /// A `tonic::Status` when control does not say.
 pub(crate) async fn begin_reissue(
     core: &Core,
-    domain: &str,
+    domain: &Domain,
     region: &str,
-    workspace: &str,
-) -> Result<Begun, Fault> {
-    match core.control.authorize(domain, region).await? {
-        Some(owner) if owner == workspace => {
-            begin(core, domain, region, owner, Reason::Reissue).await
-        }
-        Some(_) | None => Ok(Begun::Denied),
-    }
+    by: &Caller,
+    call: &Call,
+) -> Result<Reissue, Fault> {
+    let owner = core.control.authorize(domain.as_str(), region).await?;
+    let Some(owner) = owner.filter(|owner| *owner == by.workspace) else {
+        return Ok(Reissue::Refused(Refusal::NotProven { domain: domain.clone() }));
+    };
+    let new = NewOrder {
+        asked_by: Some(by.id.clone()),
+        key_hash: call.once.as_ref().map(|once| once.key_hash),
+        ..new_order(core, domain.as_str(), region, owner, Reason::Reissue)?
+    };
+    Ok(core.db.begin_reissue(&new, by, call, core.clock.now()).await?)
 }
 
-/// Begins an order that control has allowed, with a key of its own.
-async fn begin(
+/// An order that control has allowed, with a key of its own.
+fn new_order(
     core: &Core,
     domain: &str,
     region: &str,
     workspace: String,
     reason: Reason,
-) -> Result<Begun, Fault> {
+) -> Result<NewOrder, Fault> {
     let id = new_id();
     let key = certificate::new_key()?;
-    let new = NewOrder {
+    Ok(NewOrder {
         sealed_key: core.kek.seal(&key_place(&id), key.serialized_der())?,
-        id: id.clone(),
+        id,
         domain: domain.to_owned(),
         region: region.to_owned(),
         workspace,
         reason,
-    };
-    match core.db.begin(&new, core.clock.now()).await? {
-        Ok(()) => Ok(Begun::Order(id)),
-        Err(refusal) => Ok(Begun::Refused(refusal)),
-    }
+        asked_by: None,
+        key_hash: None,
+    })
 }
 
 /// Takes an order as far as it goes now. An order that has ended is left as it is.

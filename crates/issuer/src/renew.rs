@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use crate::Core;
 use crate::failure::Failure;
-use crate::order::{Begun, advance, begin_own, challenge_position};
+use crate::order::{advance, begin_own, challenge_position};
 use crate::schedule::{not_before, outage_pause};
 use crate::sql::Due;
 
@@ -128,9 +128,8 @@ impl Round {
             let core = self.core.clone();
             self.spawn(due.domain.clone(), async move {
                 match begin_own(&core, &due.domain, due.reason).await? {
-                    Begun::Order(order) => advance(&core, &order).await,
-                    // An owner was faster, or nothing may be ordered now.
-                    Begun::Refused(_) | Begun::Denied => Ok(()),
+                    Some(order) => advance(&core, &order).await,
+                    None => Ok(()),
                 }
             });
         }

@@ -1,29 +1,37 @@
 //! Every statement of the issuer: what is known of the world here, orders in `orders`, which of them
-//! is next in `queue`, what is counted in `ledger`, what is published in `feeds`.
+//! is next in `queue`, what is counted in `ledger`, what is published in `feeds`. What is written down
+//! of changes is the audit crate's, in the same database.
 
 mod feeds;
 mod ledger;
 mod orders;
 mod queue;
 
+use audit::{Audit, AuditKey};
 use jiff::Timestamp;
+use service::clock::SharedClock;
 use store::sqlx::any::AnyRow;
 use store::sqlx::{self, Row};
 use store::{Step, Store, StoreError};
 
 pub(crate) use feeds::{Change, Document};
+pub(crate) use ledger::Reissue;
 pub(crate) use orders::{End, NewOrder, Order, OrderStep, Reason, Retry};
 pub(crate) use queue::Due;
 
 const STEPS: &[Step] = &[
     Step { version: 1, name: "init", sql: include_str!("../migrations/0001_init.sql") },
     Step { version: 2, name: "fence", sql: include_str!("../migrations/0002_fence.sql") },
+    audit::step(3),
+    Step { version: 4, name: "asked", sql: include_str!("../migrations/0004_asked.sql") },
 ];
 
 /// The issuer's database.
 #[derive(Debug, Clone)]
 pub(crate) struct Db {
     store: Store,
+    /// Of the changes in this database.
+    pub(crate) audit: Audit,
 }
 
 /// A region that can be published to.
@@ -76,9 +84,14 @@ pub(crate) struct Membership {
 }
 
 impl Db {
-    pub(crate) async fn open(url: &str) -> Result<Db, StoreError> {
+    pub(crate) async fn open(
+        url: &str,
+        key: &AuditKey,
+        clock: SharedClock,
+    ) -> Result<Db, StoreError> {
         let store = Store::open(url, "issuer", STEPS).await?;
-        Ok(Db { store })
+        let audit = Audit::new("issuer", key, store.clone(), clock);
+        Ok(Db { store, audit })
     }
 
     /// Takes a region document, or its removal, if it is newer than what there is.

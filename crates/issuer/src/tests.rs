@@ -1,9 +1,11 @@
 //! The issuer as a whole: embedded bus, SQLite, a control and an edge that do what the test says.
 
 mod busy;
+mod calls;
 mod ledger;
 mod ownership;
 mod pebble;
+mod records;
 mod world;
 
 use hosting::Domain;

@@ -238,5 +238,5 @@ fn from(request: &Request<Body>) -> Option<IpAddr> {
 /// What came over the network, fit for a sentence.
 fn printable(text: &str) -> String {
     const MOST: usize = 100;
-    text.chars().filter(|c| c.is_ascii_graphic()).take(MOST).collect()
+    text.chars().filter(char::is_ascii_graphic).take(MOST).collect()
 }

@@ -4,11 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
 /// No key file is longer.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
+
+static MAKING: Mutex<()> = Mutex::new(());
 
 /// Why a file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,9 @@ pub fn read_or_create_key(
     path: &Path,
     make: impl FnOnce() -> Vec<u8>,
 ) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    // Services of one process that start at once may need the same key; of two processes, one has the
+    // directory.
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     match File::open(path) {
         Ok(file) => read_key(path, file),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -138,6 +144,21 @@ fn at(path: &Path, done: &'static str) -> impl Fn(io::Error) -> FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_who_need_a_key_at_once_get_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/page-tokens");
+        let made: Vec<Vec<u8>> = std::thread::scope(|scope| {
+            let one = |n: u8| {
+                let path = &path;
+                scope.spawn(move || read_or_create_key(path, || vec![n; 32]).unwrap().to_vec())
+            };
+            let threads: Vec<_> = (0..16).map(one).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(made.iter().all(|key| *key == made[0]), "{made:?}");
+    }
 
     #[test]
     fn a_key_is_made_once_and_read_after() {

@@ -1,13 +1,12 @@
 //! For the fleet's own services: what gives power is asked here.
 
 use hosting::{Refusal, State};
-use service::caller::{Role, caller_with};
 use tonic::{Request, Response, Status};
 use wire::control as v1;
 use wire::control::claim_service_server::ClaimService;
 use wire::{Message, bus, status};
 
-use super::{Api, broken, domain, refused, target, told};
+use super::{Api, asked, broken, domain, refused, target, told};
 use crate::change::RECORDS_BUCKET;
 use crate::sql::{ClaimRow, Document};
 
@@ -17,7 +16,6 @@ impl ClaimService for Api {
         &self,
         request: Request<v1::AuthorizeIssuanceRequest>,
     ) -> Result<Response<v1::AuthorizeIssuanceResponse>, Status> {
-        caller_with(&request, Role::Service)?;
         let request = request.into_inner();
         let name = domain(&request.domain)?;
         let owner = ClaimRow::owner_of(self.core.domains.store().read(), &name).await;
@@ -41,9 +39,9 @@ impl ClaimService for Api {
         &self,
         request: Request<v1::GetExpectedRecordsRequest>,
     ) -> Result<Response<v1::GetExpectedRecordsResponse>, Status> {
-        let caller = caller_with(&request, Role::Service)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
-        let target = target(caller.acting_for(request.workspace_id), &request.domain)?;
+        let target = target(asked.acting_for(request.workspace_id), &request.domain)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
         let pool = self.core.domains.store().read();
         let document = Document::find(pool, RECORDS_BUCKET, row.claim.id.as_str()).await;

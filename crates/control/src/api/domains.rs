@@ -1,12 +1,12 @@
 //! Domains and their hosting.
 
 use hosting::{Claim, Domain, Fresh, Kind, LiveMx, Refusal, RegionId, mx_lines};
-use service::caller::{Role, caller_with};
+use service::caller::caller;
 use tonic::{Request, Response, Status};
 use wire::control as v1;
 use wire::control::domain_service_server::DomainService;
 
-use super::{Api, broken, expected, not_our_token, page_size, refused, target, told, workspace};
+use super::{Api, asked, broken, expected, page_size, refused, target, told, workspace};
 use crate::sql::{ClaimRow, Page, Region, VersionRow};
 use crate::to_wire;
 
@@ -19,10 +19,10 @@ impl DomainService for Api {
         &self,
         request: Request<v1::AddDomainRequest>,
     ) -> Result<Response<v1::AddDomainResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
         let kind = kind(request.kind)?.unwrap_or(Kind::Standard);
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let row = self.core.domains.add(&target, kind).await.map_err(told)?;
         let domain = Some(self.shown_domain(&row).await?);
         Ok(Response::new(v1::AddDomainResponse { domain, warnings: warnings(&target.domain) }))
@@ -32,16 +32,17 @@ impl DomainService for Api {
         &self,
         request: Request<v1::ListDomainsRequest>,
     ) -> Result<Response<v1::ListDomainsResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
+        let caller = caller(&request)?;
         let request = request.into_inner();
         if request.contains.len() > MAX_CONTAINS_BYTES {
             return Ok(Response::new(v1::ListDomainsResponse::default()));
         }
         let size = page_size(request.page_size)?;
         // One more than asked for tells whether there is another page.
-        let after = domain_token(&request.page_token)?;
-        let page = Page { after, limit: size + 1 };
         let contains = request.contains.trim().to_lowercase();
+        let list = ["ListDomains", contains.as_str()];
+        let after = self.place(&caller, &list, &request.page_token)?.unwrap_or_default();
+        let page = Page { after, limit: size + 1 };
         if contains.contains(char::is_control) {
             return Ok(Response::new(v1::ListDomainsResponse::default()));
         }
@@ -56,7 +57,8 @@ impl DomainService for Api {
             items.push(self.shown_domain(row).await?);
         }
         let last = items.last().filter(|_| more);
-        let next_page_token = last.map(|domain| domain.name.clone()).unwrap_or_default();
+        let last = last.map(|domain| domain.name.as_str());
+        let next_page_token = self.page_token(&caller, &list, last);
         Ok(Response::new(v1::ListDomainsResponse { items, next_page_token }))
     }
 
@@ -64,8 +66,8 @@ impl DomainService for Api {
         &self,
         request: Request<v1::GetDomainRequest>,
     ) -> Result<Response<v1::GetDomainResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
         Ok(Response::new(v1::GetDomainResponse { domain: Some(self.shown_domain(&row).await?) }))
     }
@@ -74,13 +76,13 @@ impl DomainService for Api {
         &self,
         request: Request<v1::ConvertDomainRequest>,
     ) -> Result<Response<v1::ConvertDomainResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
         let kind = kind(request.kind)?
             .ok_or_else(|| wire::status::invalid("kind", "say standard or parked"))?;
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let convert = |claim: &Claim, _| claim.convert(kind).map(Some);
-        let changed = self.core.domains.change(&target, convert);
+        let changed = self.core.domains.change(&target, "domain.convert", convert);
         let row = changed.await.map_err(told)?;
         let domain = Some(self.shown_domain(&row).await?);
         Ok(Response::new(v1::ConvertDomainResponse { domain }))
@@ -90,8 +92,8 @@ impl DomainService for Api {
         &self,
         request: Request<v1::RemoveDomainRequest>,
     ) -> Result<Response<v1::RemoveDomainResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         self.core.domains.remove(&target).await.map_err(told)?;
         Ok(Response::new(v1::RemoveDomainResponse {}))
     }
@@ -100,16 +102,17 @@ impl DomainService for Api {
         &self,
         request: Request<v1::ActivateHostingRequest>,
     ) -> Result<Response<v1::ActivateHostingResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         // What can be refused without asking DNS is refused at once.
         self.core.domains.find(&target).await.map_err(told)?;
         let region = self.region_for(&request.region).await?;
         let mx = self.core.peers.live_mx(&target.domain).await;
 
         let activate = |claim: &Claim, fresh: Fresh| claim.activate(&region, &mx, fresh).map(Some);
-        let row = self.core.domains.change(&target, activate).await.map_err(told)?;
+        let row =
+            self.core.domains.change(&target, "hosting.activate", activate).await.map_err(told)?;
         Ok(Response::new(v1::ActivateHostingResponse {
             domain: Some(self.shown_domain(&row).await?),
             notes: notes(&row, &mx),
@@ -120,12 +123,12 @@ impl DomainService for Api {
         &self,
         request: Request<v1::DeactivateHostingRequest>,
     ) -> Result<Response<v1::DeactivateHostingResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
         let expected = expected(request.expected_revision)?;
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let deactivate = |claim: &Claim, fresh| claim.deactivate(expected, fresh).map(Some);
-        let changed = self.core.domains.change(&target, deactivate);
+        let changed = self.core.domains.change(&target, "hosting.deactivate", deactivate);
         let row = changed.await.map_err(told)?;
         let domain = Some(self.shown_domain(&row).await?);
         Ok(Response::new(v1::DeactivateHostingResponse { domain }))
@@ -135,10 +138,10 @@ impl DomainService for Api {
         &self,
         request: Request<v1::CancelDeactivationRequest>,
     ) -> Result<Response<v1::CancelDeactivationResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         let cancel = |claim: &Claim, fresh| claim.cancel(fresh).map(Some);
-        let changed = self.core.domains.change(&target, cancel);
+        let changed = self.core.domains.change(&target, "hosting.cancel", cancel);
         let row = changed.await.map_err(told)?;
         let domain = Some(self.shown_domain(&row).await?);
         Ok(Response::new(v1::CancelDeactivationResponse { domain }))
@@ -181,15 +184,6 @@ impl Api {
                 Err(wire::status::invalid("region", &why))
             }
         }
-    }
-}
-
-/// A page token of domains is the last name of the page before.
-fn domain_token(token: &str) -> Result<String, Status> {
-    match Domain::stored(token) {
-        _ if token.is_empty() => Ok(String::new()),
-        Ok(domain) => Ok(domain.to_string()),
-        Err(_) => Err(not_our_token()),
     }
 }
 

@@ -1,25 +1,32 @@
 //! gRPC: who calls, what they ask, and the answer. Each handler gathers, decides, commits.
 
+mod audit;
 mod claims;
 mod domains;
 mod fleet;
+mod identity;
+mod members;
 mod policies;
 pub(crate) mod regions;
+mod sign_in;
+mod tokens;
+mod workspaces;
 
 use std::sync::Arc;
 
+use ::audit::Once;
 use hosting::{Domain, Refusal, Revision, WorkspaceId};
-use service::caller::{Authenticator, Caller};
+use service::caller::{Caller, call};
 use service::grpc::Services;
 use service::supervise::chain;
 use store::StoreError;
-use tonic::Status;
+use tonic::{Request, Status};
 use tracing::error;
 use wire::control as v1;
 use wire::status;
 
 use crate::Core;
-use crate::change::{ChangeError, Target};
+use crate::change::{Asked, ChangeError, Target};
 
 /// A page has at most so many items; a larger wish is cut, not refused.
 const MAX_PAGE: i32 = 1000;
@@ -37,18 +44,30 @@ impl Api {
         Api { core }
     }
 
-    pub(crate) async fn add_to(&self, services: &mut Services, auth: &Authenticator) {
+    pub(crate) async fn add_to(&self, services: &mut Services) {
+        use v1::audit_service_server::AuditServiceServer;
         use v1::claim_service_server::ClaimServiceServer;
         use v1::domain_service_server::DomainServiceServer;
         use v1::fleet_service_server::FleetServiceServer;
+        use v1::identity_service_server::IdentityServiceServer;
+        use v1::member_service_server::MemberServiceServer;
         use v1::policy_service_server::PolicyServiceServer;
         use v1::region_service_server::RegionServiceServer;
-        let api = || self.clone();
-        services.add(RegionServiceServer::with_interceptor(api(), auth.clone())).await;
-        services.add(DomainServiceServer::with_interceptor(api(), auth.clone())).await;
-        services.add(PolicyServiceServer::with_interceptor(api(), auth.clone())).await;
-        services.add(FleetServiceServer::with_interceptor(api(), auth.clone())).await;
-        services.add(ClaimServiceServer::with_interceptor(api(), auth.clone())).await;
+        use v1::sign_in_service_server::SignInServiceServer;
+        use v1::token_service_server::TokenServiceServer;
+        use v1::workspace_service_server::WorkspaceServiceServer;
+        let (api, audit) = (|| self.clone(), || self.core.audit.clone());
+        services.add(Once::new(RegionServiceServer::new(api()), audit())).await;
+        services.add(Once::new(DomainServiceServer::new(api()), audit())).await;
+        services.add(Once::new(PolicyServiceServer::new(api()), audit())).await;
+        services.add(Once::new(WorkspaceServiceServer::new(api()), audit())).await;
+        services.add(Once::new(MemberServiceServer::new(api()), audit())).await;
+        services.add(Once::new(TokenServiceServer::new(api()), audit())).await;
+        services.add(IdentityServiceServer::new(api())).await;
+        services.add(FleetServiceServer::new(api())).await;
+        services.add(ClaimServiceServer::new(api())).await;
+        services.add(SignInServiceServer::new(api())).await;
+        services.add(AuditServiceServer::new(api())).await;
     }
 }
 
@@ -56,6 +75,8 @@ impl Api {
 fn told(error: ChangeError) -> Status {
     match error {
         ChangeError::Refused(refusal) => status::refusal(&refusal),
+        ChangeError::Marked(wrong) => wrong.into(),
+        ChangeError::NotHere(refused) => refused.into(),
         ChangeError::Store(fault) => broken(&fault),
     }
 }
@@ -69,10 +90,16 @@ fn broken(fault: &StoreError) -> Status {
     status::internal()
 }
 
+/// Who asks, and with which call.
+fn asked<T>(request: &Request<T>) -> Result<Asked, Status> {
+    let (caller, call) = call(request)?;
+    Ok(Asked { caller, call })
+}
+
 /// The domain that a call is about.
-fn target(caller: Caller, name: &str) -> Result<Target, Status> {
-    let workspace = workspace(&caller.workspace)?;
-    Ok(Target { workspace, domain: domain(name)?, by: caller.name })
+fn target(asked: Asked, name: &str) -> Result<Target, Status> {
+    let workspace = workspace(&asked.caller.workspace)?;
+    Ok(Target { workspace, domain: domain(name)?, asked })
 }
 
 fn workspace(id: &str) -> Result<WorkspaceId, Status> {
@@ -93,8 +120,18 @@ fn expected(revision: u64) -> Result<Option<Revision>, Status> {
     }
 }
 
-fn not_our_token() -> Status {
-    status::invalid("page_token", "it is not one of ours: start again without one")
+impl Api {
+    /// The place after which a caller's page begins, before which there was nothing yet: none.
+    /// `list` names the call and all by which it picks.
+    fn place(&self, by: &Caller, list: &[&str], token: &str) -> Result<Option<String>, Status> {
+        let place = self.core.pages.read(by, list, token);
+        place.map_err(|why| status::invalid("page_token", &why.to_string()))
+    }
+
+    /// The token of the page after `place`; empty where there is none.
+    fn page_token(&self, by: &Caller, list: &[&str], place: Option<&str>) -> String {
+        place.map(|place| self.core.pages.write(by, list, place)).unwrap_or_default()
+    }
 }
 
 fn page_size(asked: i32) -> Result<i64, Status> {

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use hosting::{CheckId, Claim, Promote, Refusal, Set};
 use mta_sts::MxPattern;
-use service::caller::{Role, caller_with};
+use serde_json::json;
 use tonic::{Request, Response, Status};
 use wire::control as v1;
 use wire::control::policy_service_server::PolicyService;
 use wire::status;
 
-use super::{Api, broken, expected, not_our_token, page_size, refused, target, told};
+use super::{Api, asked, broken, expected, page_size, refused, target, told};
 use crate::announce::spread;
-use crate::change::Target;
+use crate::change::{Action, Target};
 use crate::facts;
 use crate::sql::{ClaimRow, VersionRow};
 use crate::to_wire;
@@ -26,8 +26,8 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::GetPolicyRequest>,
     ) -> Result<Response<v1::GetPolicyResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
         Ok(Response::new(v1::GetPolicyResponse { policy: Some(shown(&row)?) }))
     }
@@ -36,13 +36,15 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::ListPolicyVersionsRequest>,
     ) -> Result<Response<v1::ListPolicyVersionsResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
-        let below = match request.page_token.as_str() {
-            "" => i64::MAX.unsigned_abs(),
-            token => token.parse().map_err(|_| not_our_token())?,
+        let by = &target.asked.caller;
+        let list = ["ListPolicyVersions", target.domain.as_str()];
+        let below = match self.place(by, &list, &request.page_token)? {
+            None => i64::MAX.unsigned_abs(),
+            Some(place) => place.parse().unwrap_or(0),
         };
         let size = page_size(request.page_size)?;
         let pool = self.core.domains.store().read();
@@ -52,7 +54,8 @@ impl PolicyService for Api {
         let more = rows.len() > size;
         rows.truncate(size);
         let last = rows.last().filter(|_| more);
-        let next_page_token = last.map(|row| row.version.revision.to_string()).unwrap_or_default();
+        let last = last.map(|row| row.version.revision.to_string());
+        let next_page_token = self.page_token(by, &list, last.as_deref());
         let items = rows.iter().map(to_wire::version).collect();
         Ok(Response::new(v1::ListPolicyVersionsResponse { items, next_page_token }))
     }
@@ -61,8 +64,8 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::GetReadinessRequest>,
     ) -> Result<Response<v1::GetReadinessResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
         let readiness = facts::readiness(&self.core, &row).await.map_err(|e| broken(&e))?;
         let readiness = to_wire::readiness(&row.claim, &readiness, self.core.clock.now());
@@ -73,9 +76,9 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::PromotePolicyRequest>,
     ) -> Result<Response<v1::PromotePolicyResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let accepted: Result<BTreeSet<CheckId>, _> =
             request.accept.iter().map(|id| id.parse()).collect();
         let command = Promote {
@@ -85,8 +88,9 @@ impl PolicyService for Api {
         let row = self.core.domains.find(&target).await.map_err(told)?;
         let readiness = facts::readiness(&self.core, &row).await.map_err(|e| broken(&e))?;
 
+        let action = Action::with("policy.promote", json!({ "accepted": request.accept }));
         let promote = |claim: &Claim, fresh| claim.promote(&command, &readiness, fresh).map(Some);
-        let row = self.core.domains.change(&target, promote).await.map_err(told)?;
+        let row = self.core.domains.change(&target, action, promote).await.map_err(told)?;
         Ok(Response::new(v1::PromotePolicyResponse { policy: Some(shown(&row)?) }))
     }
 
@@ -94,12 +98,12 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::RevertPolicyRequest>,
     ) -> Result<Response<v1::RevertPolicyResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
         let expected = expected(request.expected_revision)?;
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let revert = |claim: &Claim, fresh| claim.revert(expected, fresh).map(Some);
-        let row = self.core.domains.change(&target, revert).await.map_err(told)?;
+        let row = self.core.domains.change(&target, "policy.revert", revert).await.map_err(told)?;
         Ok(Response::new(v1::RevertPolicyResponse { policy: Some(shown(&row)?) }))
     }
 
@@ -107,8 +111,8 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::PlanMxRefreshRequest>,
     ) -> Result<Response<v1::PlanMxRefreshResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         let plan = self.plan(&target).await?;
         Ok(Response::new(v1::PlanMxRefreshResponse { plan: Some(plan) }))
     }
@@ -117,9 +121,9 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::RefreshMxRequest>,
     ) -> Result<Response<v1::RefreshMxResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let expected = expected(request.expected_revision)?;
         let before = self.core.domains.find(&target).await.map_err(told)?;
         let mx = self.core.peers.live_mx(&target.domain).await;
@@ -129,7 +133,8 @@ impl PolicyService for Api {
             plan = Some(to_wire::plan(claim, &claim.plan_refresh(&mx)?));
             claim.refresh(expected, &mx, request.accept_removals, fresh)
         };
-        let row = self.core.domains.change(&target, refresh).await.map_err(told)?;
+        let row =
+            self.core.domains.change(&target, "policy.refresh-mx", refresh).await.map_err(told)?;
         let changed = row.claim.revision() != before.claim.revision();
         Ok(Response::new(v1::RefreshMxResponse { policy: Some(shown(&row)?), changed, plan }))
     }
@@ -138,9 +143,9 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::SetPolicyRequest>,
     ) -> Result<Response<v1::SetPolicyResponse>, Status> {
-        let caller = caller_with(&request, Role::DomainManager)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
-        let target = target(caller, &request.name)?;
+        let target = target(asked, &request.name)?;
         let expected = expected(request.expected_revision)?;
         let command = Set { max_age_seconds: request.max_age_seconds, mx: patterns(&request.mx)? };
         self.core.domains.find(&target).await.map_err(told)?;
@@ -150,7 +155,7 @@ impl PolicyService for Api {
         };
 
         let set = |claim: &Claim, fresh| claim.set(expected, &command, mx.as_ref(), fresh);
-        let row = self.core.domains.change(&target, set).await.map_err(told)?;
+        let row = self.core.domains.change(&target, "policy.set", set).await.map_err(told)?;
         Ok(Response::new(v1::SetPolicyResponse { policy: Some(shown(&row)?) }))
     }
 
@@ -158,8 +163,8 @@ impl PolicyService for Api {
         &self,
         request: Request<v1::GetRolloutRequest>,
     ) -> Result<Response<v1::GetRolloutResponse>, Status> {
-        let caller = caller_with(&request, Role::ReadOnly)?;
-        let target = target(caller, &request.into_inner().name)?;
+        let asked = asked(&request)?;
+        let target = target(asked, &request.into_inner().name)?;
         let row = self.core.domains.find(&target).await.map_err(told)?;
         let spread = spread(&self.core, &row.claim).await.map_err(|e| broken(&e))?;
         let rollout = to_wire::rollout(&row, spread).ok_or_else(|| hosting_off(&row))?;

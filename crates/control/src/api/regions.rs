@@ -1,13 +1,16 @@
 //! Regions.
 
+use audit::{BeginError, Begun, PLATFORM, Record};
 use hosting::{Domain, Refusal, RegionId};
-use service::caller::{Role, caller_with};
+use serde_json::{Value, json};
+use service::caller::{Caller, Role, caller};
 use store::{StoreError, Write};
 use tonic::{Request, Response, Status};
 use wire::control::region_service_server::RegionService;
 use wire::{Message, bus, control as v1, status};
 
-use super::{Api, broken, not_our_token, page_size, refused};
+use super::{Api, asked, broken, page_size, refused, told};
+use crate::change::{Asked, ChangeError};
 use crate::config::RegionConfig;
 use crate::sql::{ClaimRow, Document, Edge, Region};
 use crate::{Core, StartError, to_wire};
@@ -28,7 +31,7 @@ impl RegionService for Api {
         &self,
         request: Request<v1::AddRegionRequest>,
     ) -> Result<Response<v1::AddRegionResponse>, Status> {
-        caller_with(&request, Role::PlatformAdmin)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
         let id: RegionId = request.id.parse().map_err(|why| refused(Refusal::InvalidName(why)))?;
         let sealing_key = match (request.sealing_key, (self.core.region_keys)(&id)) {
@@ -53,7 +56,7 @@ impl RegionService for Api {
         if let Some(why) = taken_host(&self.core, &region).await.map_err(|e| broken(&e))? {
             return Err(status::invalid("host", &why));
         }
-        if !add(&self.core, &region).await.map_err(|e| broken(&e))? {
+        if !add(&self.core, &region, By::Caller(&asked)).await.map_err(told)? {
             let why = format!("there is a region {} already: choose another id", region.id);
             return Err(status::with_reason(
                 tonic::Code::AlreadyExists,
@@ -62,31 +65,32 @@ impl RegionService for Api {
                 [("region".to_owned(), region.id.to_string())].into(),
             ));
         }
-        Ok(Response::new(v1::AddRegionResponse { region: Some(self.shown(&region).await?) }))
+        Ok(Response::new(v1::AddRegionResponse {
+            region: Some(self.shown(&asked.caller, &region).await?),
+        }))
     }
 
     async fn list_regions(
         &self,
         request: Request<v1::ListRegionsRequest>,
     ) -> Result<Response<v1::ListRegionsResponse>, Status> {
-        caller_with(&request, Role::ReadOnly)?;
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let size = usize::try_from(page_size(request.page_size)?).unwrap_or(1);
         let all = Region::all(self.core.domains.store().read()).await.map_err(|e| broken(&e))?;
-        let after = request.page_token.as_str();
-        if !after.is_empty() && after.parse::<RegionId>().is_err() {
-            return Err(not_our_token());
-        }
+        let list = ["ListRegions"];
+        let after = self.place(&caller, &list, &request.page_token)?.unwrap_or_default();
         let mut rest = all;
-        rest.retain(|region| region.id.as_str() > after);
+        rest.retain(|region| region.id.as_str() > after.as_str());
         let more = rest.len() > size;
         rest.truncate(size);
         let mut items = Vec::with_capacity(rest.len());
         for region in &rest {
-            items.push(self.shown(region).await?);
+            items.push(self.shown(&caller, region).await?);
         }
         let last = items.last().filter(|_| more);
-        let next_page_token = last.map(|region| region.id.clone()).unwrap_or_default();
+        let next_page_token =
+            self.page_token(&caller, &list, last.map(|region| region.id.as_str()));
         Ok(Response::new(v1::ListRegionsResponse { items, next_page_token }))
     }
 
@@ -94,37 +98,44 @@ impl RegionService for Api {
         &self,
         request: Request<v1::GetRegionRequest>,
     ) -> Result<Response<v1::GetRegionResponse>, Status> {
-        caller_with(&request, Role::ReadOnly)?;
+        let caller = caller(&request)?;
         let region = self.region(&request.into_inner().id).await?;
-        Ok(Response::new(v1::GetRegionResponse { region: Some(self.shown(&region).await?) }))
+        Ok(Response::new(v1::GetRegionResponse {
+            region: Some(self.shown(&caller, &region).await?),
+        }))
     }
 
     async fn update_region(
         &self,
         request: Request<v1::UpdateRegionRequest>,
     ) -> Result<Response<v1::UpdateRegionResponse>, Status> {
-        caller_with(&request, Role::PlatformAdmin)?;
+        let asked = asked(&request)?;
         let request = request.into_inner();
         let id = self.region(&request.id).await?.id;
         let name = request.name.map(|wanted| name(&wanted, &id)).transpose()?;
         let reports = request.reports.map(|mailbox| reports(&mailbox)).transpose()?;
-        let region = self.change_region(&id, |region| {
+        let region = self.change_region(&id, By::Caller(&asked), |region| {
             region.disabled = request.active.map_or(region.disabled, |active| !active);
             region.name = name.unwrap_or(region.name.clone());
             region.reports = reports.unwrap_or(region.reports.clone());
         });
         let region = region.await?;
-        Ok(Response::new(v1::UpdateRegionResponse { region: Some(self.shown(&region).await?) }))
+        Ok(Response::new(v1::UpdateRegionResponse {
+            region: Some(self.shown(&asked.caller, &region).await?),
+        }))
     }
 
     async fn disable_region(
         &self,
         request: Request<v1::DisableRegionRequest>,
     ) -> Result<Response<v1::DisableRegionResponse>, Status> {
-        caller_with(&request, Role::PlatformAdmin)?;
+        let asked = asked(&request)?;
         let id = self.region(&request.into_inner().id).await?.id;
-        let region = self.change_region(&id, |region| region.disabled = true).await?;
-        Ok(Response::new(v1::DisableRegionResponse { region: Some(self.shown(&region).await?) }))
+        let disable = |region: &mut Region| region.disabled = true;
+        let region = self.change_region(&id, By::Caller(&asked), disable).await?;
+        Ok(Response::new(v1::DisableRegionResponse {
+            region: Some(self.shown(&asked.caller, &region).await?),
+        }))
     }
 }
 
@@ -139,15 +150,21 @@ impl Api {
     async fn change_region(
         &self,
         id: &RegionId,
+        by: By<'_>,
         edit: impl FnOnce(&mut Region) + Send,
     ) -> Result<Region, Status> {
-        let changed = change(&self.core, id, edit).await.map_err(|e| broken(&e))?;
+        let changed = change(&self.core, id, by, edit).await.map_err(told)?;
         changed.ok_or_else(|| refused(Refusal::RegionNotFound { region: id.clone() }))
     }
 
-    async fn shown(&self, region: &Region) -> Result<v1::Region, Status> {
+    /// Who is no Platform admin sees how many of their own domains are there, and nobody else's.
+    async fn shown(&self, by: &Caller, region: &Region) -> Result<v1::Region, Status> {
         let pool = self.core.domains.store().read();
-        let domains = Region::domains(pool, &region.id).await.map_err(|e| broken(&e))?;
+        let domains = match by.role >= Role::PlatformAdmin {
+            true => Region::domains(pool, &region.id).await,
+            false => Region::domains_of(pool, &region.id, &by.workspace).await,
+        };
+        let domains = domains.map_err(|e| broken(&e))?;
         let edges = Edge::all(pool).await.map_err(|e| broken(&e))?;
         let now = self.core.clock.now();
         let live = edges.iter().filter(|e| e.region == region.id && e.is_live(now)).count();
@@ -179,12 +196,13 @@ pub(crate) async fn ensure_configured(
             }
             Some(_) => {
                 // What the file leaves out stays as `dmarcer region set` has set it.
-                change(core, &id, |region| {
+                change(core, &id, By::Configuration, |region| {
                     region.name = name.unwrap_or(region.name.clone());
                     region.reports = mailbox.unwrap_or(region.reports.clone());
                     region.sealing_key = sealing_key.unwrap_or(region.sealing_key.clone());
                 })
-                .await?;
+                .await
+                .map_err(not_stored)?;
             }
             None => {
                 let region = Region {
@@ -201,11 +219,19 @@ pub(crate) async fn ensure_configured(
                 if let Some(why) = taken_host(core, &region).await? {
                     return Err(wrong(why));
                 }
-                add(core, &region).await?;
+                add(core, &region, By::Configuration).await.map_err(not_stored)?;
             }
         }
     }
     Ok(())
+}
+
+fn not_stored(error: ChangeError) -> StartError {
+    match error {
+        ChangeError::Store(fault) | ChangeError::Marked(BeginError::Store(fault)) => fault.into(),
+        // The configuration has no mark, and asks for nothing that a rule refuses.
+        other => StartError::Region { id: String::new(), why: other.to_string() },
+    }
 }
 
 /// Why a new region can't have its host; none where it can. Names below it are told apart by their
@@ -237,14 +263,57 @@ fn can_be_sealed_to(key: &[u8]) -> bool {
     wire::sealing::seal(key, "probe", "probe", b"probe").is_ok()
 }
 
+/// Who changes a region.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Caller(&'a Asked),
+    /// The configuration file, at the start.
+    Configuration,
+}
+
+impl By<'_> {
+    async fn begin(self, core: &Core, write: &mut Write) -> Result<Begun, BeginError> {
+        match self {
+            By::Caller(asked) => core.audit.begin(write, &asked.call).await,
+            By::Configuration => Ok(Begun::First),
+        }
+    }
+
+    /// Regions belong to no workspace.
+    fn record(self, action: &str, region: &Region) -> Record {
+        let id = region.id.as_str();
+        match self {
+            By::Caller(Asked { caller, call }) => {
+                Record::by_call(caller, call, action, id).in_workspace(PLATFORM)
+            }
+            By::Configuration => Record::by_itself(PLATFORM, action, id),
+        }
+        .after(shown_in_log(region))
+    }
+}
+
+/// A region as the audit log tells of it.
+fn shown_in_log(region: &Region) -> Value {
+    json!({
+        "name": region.name,
+        "host": region.host,
+        "reports": region.reports,
+        "active": !region.disabled,
+    })
+}
+
 /// Stores a new region with its document; false where there is one of that id already.
-async fn add(core: &Core, region: &Region) -> Result<bool, StoreError> {
+async fn add(core: &Core, region: &Region, by: By<'_>) -> Result<bool, ChangeError> {
     let mut write = core.domains.store().write().await?;
+    if by.begin(core, &mut write).await? == Begun::Done {
+        return Ok(true);
+    }
     match region.insert(&mut write).await {
         Err(fault) if fault.is_unique_violation() => return Ok(false),
         inserted => inserted?,
     }
     write_document(&mut write, region).await?;
+    core.audit.record(&mut write, by.record("region.add", region)).await?;
     write.commit().await?;
     core.signals.publish.wake();
     Ok(true)
@@ -255,10 +324,15 @@ async fn add(core: &Core, region: &Region) -> Result<bool, StoreError> {
 async fn change(
     core: &Core,
     id: &RegionId,
+    by: By<'_>,
     edit: impl FnOnce(&mut Region) + Send,
-) -> Result<Option<Region>, StoreError> {
+) -> Result<Option<Region>, ChangeError> {
     let store = core.domains.store();
     let mut write = store.write().await?;
+    if by.begin(core, &mut write).await? == Begun::Done {
+        drop(write);
+        return Ok(Region::find(store.read(), id).await?);
+    }
     let Some(before) = Region::to_change(&mut write, id, store.for_update()).await? else {
         return Ok(None);
     };
@@ -272,6 +346,8 @@ async fn change(
         region.begin_rewriting(&mut write).await?;
     }
     write_document(&mut write, &region).await?;
+    let record = by.record("region.change", &region).before(shown_in_log(&before));
+    core.audit.record(&mut write, record).await?;
     write.commit().await?;
     core.signals.publish.wake();
     core.signals.rewrite.wake();

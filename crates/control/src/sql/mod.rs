@@ -3,15 +3,25 @@
 mod claims;
 mod documents;
 mod edges;
+mod members;
 mod names;
+mod people;
 mod regions;
+mod sign_ins;
+mod tokens;
 mod versions;
+mod workspaces;
 
 pub(crate) use claims::{ClaimRow, Page, WaitingFor};
 pub(crate) use documents::{Document, Feed};
 pub(crate) use edges::{Edge, Refused};
+pub(crate) use members::{Held, Member};
+pub(crate) use people::{Person, platform_admins};
 pub(crate) use regions::Region;
+pub(crate) use sign_ins::SignInRow;
+pub(crate) use tokens::{TokenPage, TokenRow, View};
 pub(crate) use versions::VersionRow;
+pub(crate) use workspaces::Workspace;
 
 use jiff::Timestamp;
 use store::sqlx::any::AnyRow;
@@ -19,8 +29,12 @@ use store::sqlx::{self, Row};
 use store::{Step, StoreError};
 
 /// How control's tables came to be.
-pub(crate) const STEPS: &[Step] =
-    &[Step { version: 1, name: "control", sql: include_str!("../../migrations/0001_control.sql") }];
+pub(crate) const STEPS: &[Step] = &[
+    Step { version: 1, name: "control", sql: include_str!("../../migrations/0001_control.sql") },
+    Step { version: 2, name: "access", sql: include_str!("../../migrations/0002_access.sql") },
+    Step { version: 3, name: "sign_in", sql: include_str!("../../migrations/0003_sign_in.sql") },
+    audit::step(4),
+];
 
 /// A row that this code can't have written.
 #[derive(Debug, thiserror::Error)]

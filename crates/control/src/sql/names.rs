@@ -60,6 +60,25 @@ impl ClaimRow {
         }
     }
 
+    /// Makes a claim the proven one after `before`; false where another one is proven by now. Who comes
+    /// second waits for the end of the first one's transaction, and then sees it.
+    pub(crate) async fn pass_on(
+        write: &mut Write,
+        domain: &Domain,
+        before: Option<&ClaimId>,
+        to: &ClaimId,
+    ) -> Result<bool, StoreError> {
+        let sql = "UPDATE names SET owner_claim = $3
+                   WHERE domain = $1 AND coalesce(owner_claim, '') = $2";
+        let passed = query(sql)
+            .bind(domain.as_str())
+            .bind(before.map_or("", ClaimId::as_str))
+            .bind(to.as_str())
+            .execute(&mut **write)
+            .await?;
+        Ok(passed.rows_affected() == 1)
+    }
+
     /// Says which claim to a name is proven now.
     pub(crate) async fn set_owner(
         write: &mut Write,

@@ -47,6 +47,17 @@ impl Region {
         Ok(query_scalar(sql).bind(id.as_str()).fetch_one(executor).await?)
     }
 
+    /// Domains of a workspace hosted in a region.
+    pub(crate) async fn domains_of<'e>(
+        executor: impl AnyExecutor<'e>,
+        id: &RegionId,
+        workspace: &str,
+    ) -> Result<i64, StoreError> {
+        let sql = "SELECT count(*) FROM claims \
+                   WHERE region = $1 AND workspace = $2 AND removed_at IS NULL";
+        Ok(query_scalar(sql).bind(id.as_str()).bind(workspace).fetch_one(executor).await?)
+    }
+
     /// A region to change: nobody else changes it before this transaction ends.
     pub(crate) async fn to_change(
         write: &mut Write,

@@ -1,18 +1,23 @@
 //! A control with a bus of its own, peers played by [`Peers`], and edges played by the test.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use audit::AuditKey;
 use bus::embedded::EmbeddedBus;
 use bus::{Bus, Bytes};
 use jiff::Timestamp;
 use service::Shutdown;
-use service::caller::{Caller, Role};
+use service::caller::{Call, Caller, Role};
 use service::clock::{Clock, SetClock};
 use service::config::Secret;
+use service::page::PageTokens;
 use service::peer::peer;
+use service::supervise::Signal;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 use wire::control::domain_service_server::DomainService;
@@ -23,6 +28,7 @@ use wire::{bus as documents, control as v1, dns, intake, issuer};
 
 use super::flaky::FlakyBus;
 use crate::api::Api;
+use crate::sql::Workspace;
 use crate::{BUCKETS, Control, Core, FETCHES_CONSUMER, Parts, RegionConfig, start};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -59,8 +65,8 @@ pub(super) fn request<T>(message: T) -> Request<T> {
 
 pub(super) fn request_of<T>(workspace: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    let (name, workspace) = ("a person".to_owned(), workspace.to_owned());
-    request.extensions_mut().insert(Caller { name, workspace, role: Role::PlatformAdmin });
+    let caller = Caller::new("a person", workspace, Role::PlatformAdmin);
+    request.extensions_mut().insert(Call::from_here(caller));
     request
 }
 
@@ -113,7 +119,7 @@ impl World {
             reports: None,
         };
         let control = start(Parts {
-            store_url: format!("sqlite://{}/control.db", folder.path().display()),
+            store_url: store_url(folder.path()).await,
             regions: vec![region],
             region_keys: Arc::new(|_| Some(vec![7; 32])),
             bus: flaky.clone(),
@@ -122,12 +128,17 @@ impl World {
             dns: call(),
             issuer: call(),
             intake: call(),
+            admin_token: Secret::new("admin".to_owned()),
+            sign_in: None,
+            audit_key: AuditKey::new(&[5; 32]).unwrap(),
+            pages: PageTokens::new(&[3; 32]),
             clock: clock.clone(),
             shutdown: shutdown.clone(),
         })
         .await
         .unwrap();
         let core = control.core.clone();
+        add_other(&core).await;
         tokio::spawn(Control::run(control));
         World {
             api: Api::new(core.clone()),
@@ -143,6 +154,11 @@ impl World {
             acknowledged: AtomicU64::new(0),
             shutdown,
         }
+    }
+
+    /// Where its files are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(super) async fn activate(&self) {
@@ -371,10 +387,25 @@ impl World {
         until("a newer document", read).await
     }
 
+    /// What edges serve of another domain than the usual one.
+    pub(super) async fn policy_document_of(
+        &self,
+        domain: &str,
+    ) -> Option<documents::PolicyDocument> {
+        self.policy_entry_of(domain).await?.1
+    }
+
     async fn policy_entry(&self) -> Option<(Place, Option<documents::PolicyDocument>)> {
-        let entry = self.bus.get("policies-eu-1", DOMAIN).await.unwrap()?;
+        self.policy_entry_of(DOMAIN).await
+    }
+
+    async fn policy_entry_of(
+        &self,
+        domain: &str,
+    ) -> Option<(Place, Option<documents::PolicyDocument>)> {
+        let entry = self.bus.get("policies-eu-1", domain).await.unwrap()?;
         let trust = Trust::pin(self.root.public_key());
-        let opened = trust.open("policies-eu-1", DOMAIN, &entry.value).unwrap();
+        let opened = trust.open("policies-eu-1", domain, &entry.value).unwrap();
         Some((opened.place, opened.document().unwrap()))
     }
 
@@ -384,24 +415,67 @@ impl World {
         let signals = &self.core.signals;
         let announce = [&signals.announce, &signals.announce_first];
         for signal in [&signals.publish, &signals.prove, announce[0], announce[1], &signals.stop] {
-            for _ in 0..2 {
-                let before = signal.rounds();
-                signal.wake();
-                until("a round", || async { (signal.rounds() > before).then_some(()) }).await;
-            }
+            round(signal).await;
         }
+    }
+
+    /// As [`World::settle`], for proofs alone.
+    pub(super) async fn settle_proofs(&self) {
+        round(&self.core.signals.prove).await;
+    }
+
+    /// As [`World::settle`], for what is published alone.
+    pub(super) async fn settle_documents(&self) {
+        round(&self.core.signals.publish).await;
+    }
+}
+
+/// Lets a loop look at everything that is there now.
+async fn round(signal: &Signal) {
+    for _ in 0..2 {
+        let before = signal.rounds();
+        signal.wake();
+        until("a round", || async { (signal.rounds() > before).then_some(()) }).await;
+    }
+}
+
+/// A database for one folder: SQLite in it, or where `DMARCER_TEST_POSTGRES` says, such as
+/// `postgres://user@127.0.0.1/db`, a schema of its own.
+async fn store_url(folder: &Path) -> String {
+    let Ok(server) = std::env::var("DMARCER_TEST_POSTGRES") else {
+        return format!("sqlite://{}/control.db", folder.display());
+    };
+    let schema = format!("t{}", hex(folder.file_name().unwrap_or_default().as_encoded_bytes()));
+    store::sqlx::any::install_default_drivers();
+    let pool = store::sqlx::AnyPool::connect(&server).await.unwrap();
+    let create = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+    store::sqlx::query(store::sqlx::AssertSqlSafe(create)).execute(&pool).await.unwrap();
+    pool.close().await;
+    format!("{server}?options=-c%20search_path%3D{schema}")
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A second tenant, unless it is there from before.
+async fn add_other(core: &Core) {
+    let mut write = core.domains.store().write().await.unwrap();
+    let (other, now) = ("other".parse().unwrap(), core.clock.now());
+    if Workspace::insert(&mut write, &other, "other", now).await.is_ok() {
+        write.commit().await.unwrap();
     }
 }
 
 /// Waits for a state.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
+pub(super) async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
     let started = tokio::time::Instant::now();
     loop {
         if let Some(found) = look().await {
             return found;
         }
         assert!(started.elapsed() < DEADLINE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -421,6 +495,8 @@ struct Said {
     published_id: String,
     check_error: String,
     observed_at: Option<Timestamp>,
+    /// What each name server of a zone says, where a test tells them apart.
+    servers: HashMap<String, Vec<dns::ServerAnswer>>,
 }
 
 impl Peers {
@@ -448,7 +524,13 @@ impl Peers {
         self.said.lock().unwrap().cname = target.to_owned();
     }
 
-    fn look_again(&self, at: Timestamp) {
+    /// What the name servers of a domain's zone say, each for itself.
+    pub(super) fn answer_from_each(&self, domain: &str, servers: Vec<dns::ServerAnswer>) {
+        self.said.lock().unwrap().servers.insert(domain.to_owned(), servers);
+    }
+
+    /// Says when later looks are made.
+    pub(super) fn look_again(&self, at: Timestamp) {
         self.said.lock().unwrap().observed_at = Some(at);
     }
 
@@ -535,14 +617,16 @@ impl dns::record_service_server::RecordService for Peers {
 
     async fn observe_proof(
         &self,
-        _: Request<dns::ObserveProofRequest>,
+        request: Request<dns::ObserveProofRequest>,
     ) -> Result<Response<dns::ObserveProofResponse>, Status> {
+        let one = |said: &Said| dns::ServerAnswer {
+            server: "ns1.example.com (192.0.2.53)".to_owned(),
+            cname_target: said.cname.clone(),
+            ..Default::default()
+        };
+        let domain = request.into_inner().domain;
         self.say(|said| dns::ObserveProofResponse {
-            servers: vec![dns::ServerAnswer {
-                server: "ns1.example.com (192.0.2.53)".to_owned(),
-                cname_target: said.cname.clone(),
-                ..Default::default()
-            }],
+            servers: said.servers.get(&domain).cloned().unwrap_or_else(|| vec![one(said)]),
             observed_at: Some(to_wire(said.observed_at.unwrap_or_else(Timestamp::now))),
             ..Default::default()
         })

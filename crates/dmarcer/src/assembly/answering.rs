@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use service::Shutdown;
-use service::caller::Authenticator;
+use service::access::Access;
 use service::grpc::{ListenError, Services, bind};
 use service::supervise::keep_running;
 use tokio::net::TcpListener;
@@ -19,18 +19,16 @@ const ANSWERING: usize = 4;
 pub(super) struct Answering {
     /// Those that have started.
     pub(super) services: Services,
-    /// Stands in front of each.
-    pub(super) auth: Authenticator,
     listening: watch::Sender<bool>,
     started: watch::Sender<usize>,
 }
 
 impl Answering {
     /// Answers health and reflection only.
-    pub(super) fn new(auth: Authenticator) -> Result<Arc<Answering>, ListenError> {
-        let services = Services::new(wire::DESCRIPTORS)?;
+    pub(super) fn new(access: Access) -> Result<Arc<Answering>, ListenError> {
+        let services = Services::new(wire::DESCRIPTORS, access)?;
         let (listening, started) = (watch::Sender::new(false), watch::Sender::new(0));
-        Ok(Arc::new(Answering { services, auth, listening, started }))
+        Ok(Arc::new(Answering { services, listening, started }))
     }
 
     /// Says that one more service has started and been added.

@@ -20,6 +20,9 @@ pub(crate) enum KeyError {
     /// It is no region's key.
     #[error("the key of region {region} in {} can't be used", folder.display())]
     Region { region: String, folder: PathBuf, source: SealingError },
+    /// It is no secret of 32 bytes.
+    #[error("{name}.key in {} has to hold 32 bytes", folder.display())]
+    Secret { name: String, folder: PathBuf },
     /// It is no key-encryption key.
     #[error("the edge's credential in {} can't be used", folder.display())]
     Credential { folder: PathBuf, source: SealError },
@@ -75,6 +78,15 @@ impl Keys {
             }
             _ => Err(unusable(SealingError::Open)),
         }
+    }
+
+    /// A secret of 32 random bytes that a service needs for itself.
+    pub(crate) fn secret(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let make = || rand::random::<[u8; 32]>().to_vec();
+        let kept = read_or_create_key(&self.folder.join(format!("{name}.key")), make)?;
+        let secret = <[u8; 32]>::try_from(kept.as_slice());
+        let (name, folder) = (name.to_owned(), self.folder.clone());
+        secret.map(Zeroizing::new).map_err(|_| KeyError::Secret { name, folder })
     }
 
     fn root(&self) -> Result<Root, KeyError> {

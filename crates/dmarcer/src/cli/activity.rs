@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use wire::intake;
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::failure::Failure;
 use crate::cli::table::{Fields, Table};
 use crate::cli::when::when;
@@ -21,20 +21,20 @@ pub(crate) struct ActivityArgs {
     days: u32,
 }
 
-pub(crate) async fn run(context: &Context, args: &ActivityArgs) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, args: &ActivityArgs) -> Result<(), Failure> {
     let request = intake::GetActivityRequest {
         domain: args.name.clone(),
         days: args.days,
         ..Default::default()
     };
-    let answer = context.client.activity().get_activity(request).await;
-    let activity = context.client.answer(answer)?.activity;
-    let activity = context.client.given(activity)?;
-    context.output.one(ACTIVITY, &activity, || text(context, &activity))
+    let answer = session.client.activity().get_activity(request).await;
+    let activity = session.client.answer(answer)?.activity;
+    let activity = session.client.given(activity)?;
+    session.output.one(ACTIVITY, &activity, || text(session, &activity))
 }
 
-fn text(context: &Context, activity: &intake::Activity) -> String {
-    let headers = !context.options.no_headers;
+fn text(session: &Session, activity: &intake::Activity) -> String {
+    let headers = !session.options.no_headers;
     let last = when(activity.last_fetch_at.as_ref(), Timestamp::now());
     let fields = Fields::default()
         .with("Domain", &activity.domain)

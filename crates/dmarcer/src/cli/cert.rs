@@ -4,7 +4,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use wire::issuer::{self, CertificateStatus, OrderOutcome};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::client::PAGE_SIZE;
 use crate::cli::failure::Failure;
 use crate::cli::output::word;
@@ -38,42 +38,42 @@ pub(crate) enum CertCommand {
     },
 }
 
-pub(crate) async fn run(context: &Context, command: CertCommand) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, command: CertCommand) -> Result<(), Failure> {
     match command {
         CertCommand::Show { name } => {
-            let certificate = match context.options.wait {
-                true => valid(context, &name).await?,
-                false => current(context, &name).await?,
+            let certificate = match session.options.wait {
+                true => valid(session, &name).await?,
+                false => current(session, &name).await?,
             };
-            print(context, &certificate)
+            print(session, &certificate)
         }
-        CertCommand::Reissue { name } => print(context, &reissue(context, name).await?),
-        CertCommand::History { name } => history(context, &name).await,
+        CertCommand::Reissue { name } => print(session, &reissue(session, name).await?),
+        CertCommand::History { name } => history(session, &name).await,
     }
 }
 
-async fn reissue(context: &Context, name: String) -> Result<issuer::Certificate, Failure> {
+async fn reissue(session: &Session, name: String) -> Result<issuer::Certificate, Failure> {
     let request = issuer::ReissueCertificateRequest { domain: name };
-    let answer = context.client.certificates().reissue_certificate(request).await;
-    let answer = context.client.answer(answer)?;
-    let certificate = context.client.given(answer.certificate)?;
-    match (context.options.wait, answer.order) {
-        (true, Some(order)) => ordered(context, &certificate.domain, &order.id).await,
+    let answer = session.client.certificates().reissue_certificate(request).await;
+    let answer = session.client.answer(answer)?;
+    let certificate = session.client.given(answer.certificate)?;
+    match (session.options.wait, answer.order) {
+        (true, Some(order)) => ordered(session, &certificate.domain, &order.id).await,
         _ => Ok(certificate),
     }
 }
 
 /// Waits until an order has ended, and its certificate is the one that is valid.
 async fn ordered(
-    context: &Context,
+    session: &Session,
     domain: &str,
     order: &str,
 ) -> Result<issuer::Certificate, Failure> {
     let later = format!("dmarcer cert history {domain}");
-    wait::until(context, domain, &later, async || {
+    wait::until(session, domain, &later, async || {
         let mut steps = vec!["ordered".to_owned()];
-        let order = orders(context, domain).await?.into_iter().find(|found| found.id == order);
-        let order = context.client.given(order)?;
+        let order = orders(session, domain).await?.into_iter().find(|found| found.id == order);
+        let order = session.client.given(order)?;
         match order.outcome() {
             OrderOutcome::Issued => steps.push(format!("issued ({})", order.serial)),
             OrderOutcome::Unspecified => return Ok(Look::NotYet(steps, "the CA".to_owned())),
@@ -83,7 +83,7 @@ async fn ordered(
                     .hint("the certificate that was there is still served"));
             }
         }
-        let certificate = current(context, domain).await?;
+        let certificate = current(session, domain).await?;
         if certificate.serial == order.serial && is_valid(&certificate) {
             return Ok(Look::Done(certificate, steps));
         }
@@ -93,10 +93,10 @@ async fn ordered(
 }
 
 /// Waits until there is a valid certificate.
-async fn valid(context: &Context, domain: &str) -> Result<issuer::Certificate, Failure> {
+async fn valid(session: &Session, domain: &str) -> Result<issuer::Certificate, Failure> {
     let later = format!("dmarcer cert show {domain}");
-    wait::until(context, domain, &later, async || {
-        let certificate = current(context, domain).await?;
+    wait::until(session, domain, &later, async || {
+        let certificate = current(session, domain).await?;
         let status = status(&certificate);
         if is_valid(&certificate) {
             return Ok(Look::Done(certificate, vec![status]));
@@ -110,15 +110,15 @@ async fn valid(context: &Context, domain: &str) -> Result<issuer::Certificate, F
     .await
 }
 
-async fn current(context: &Context, domain: &str) -> Result<issuer::Certificate, Failure> {
+async fn current(session: &Session, domain: &str) -> Result<issuer::Certificate, Failure> {
     let domain = domain.to_owned();
     let request = issuer::GetCertificateRequest { domain, ..Default::default() };
-    let answer = context.client.certificates().get_certificate(request).await;
-    context.client.given(context.client.answer(answer)?.certificate)
+    let answer = session.client.certificates().get_certificate(request).await;
+    session.client.given(session.client.answer(answer)?.certificate)
 }
 
-async fn orders(context: &Context, domain: &str) -> Result<Vec<issuer::Order>, Failure> {
-    let client = &context.client;
+async fn orders(session: &Session, domain: &str) -> Result<Vec<issuer::Order>, Failure> {
+    let client = &session.client;
     client
         .all(async |page_token| {
             let request = issuer::ListOrdersRequest {
@@ -132,13 +132,13 @@ async fn orders(context: &Context, domain: &str) -> Result<Vec<issuer::Order>, F
         .await
 }
 
-fn print(context: &Context, certificate: &issuer::Certificate) -> Result<(), Failure> {
+fn print(session: &Session, certificate: &issuer::Certificate) -> Result<(), Failure> {
     let now = Timestamp::now();
     let instant = |at: &Option<wire::Timestamp>| match at {
         Some(_) => when(at.as_ref(), now),
         None => String::new(),
     };
-    context.output.one(CERTIFICATE, certificate, || {
+    session.output.one(CERTIFICATE, certificate, || {
         Fields::default()
             .with("Host", &certificate.host)
             .with("Status", status(certificate))
@@ -155,11 +155,11 @@ fn print(context: &Context, certificate: &issuer::Certificate) -> Result<(), Fai
     })
 }
 
-async fn history(context: &Context, domain: &str) -> Result<(), Failure> {
-    let orders = orders(context, domain).await?;
+async fn history(session: &Session, domain: &str) -> Result<(), Failure> {
+    let orders = orders(session, domain).await?;
     let now = Timestamp::now();
     let empty = format!("no orders yet: dmarcer cert show {domain}");
-    context.output.list(ORDER, &orders, &empty, || {
+    session.output.list(ORDER, &orders, &empty, || {
         let mut table = Table::new(&["BEGAN", "REASON", "OUTCOME", "SERIAL", "ERROR"]);
         for order in &orders {
             let outcome = match order.outcome() {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use wire::dns::{self, RecordStatus};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::failure::Failure;
 use crate::cli::output::word;
 use crate::cli::table::Table;
@@ -29,38 +29,38 @@ pub(crate) enum DnsCommand {
     },
 }
 
-pub(crate) async fn run(context: &Context, command: DnsCommand) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, command: DnsCommand) -> Result<(), Failure> {
     let records = match command {
-        DnsCommand::Records { name } => listed(context, &name).await?,
-        DnsCommand::Check { name } => checked(context, &name).await?,
+        DnsCommand::Records { name } => listed(session, &name).await?,
+        DnsCommand::Check { name } => checked(session, &name).await?,
     };
-    print(context, &records)
+    print(session, &records)
 }
 
 /// Prints the records, and what is to be said of each.
-pub(crate) fn print(context: &Context, records: &[dns::Record]) -> Result<(), Failure> {
+pub(crate) fn print(session: &Session, records: &[dns::Record]) -> Result<(), Failure> {
     let empty = "nothing to publish: hosting is off";
-    context.output.list(RECORD, records, empty, || table(records))?;
+    session.output.list(RECORD, records, empty, || table(records))?;
     for record in records {
         for line in remarks(record) {
-            context.output.note(&format!("{}: {line}", record.name));
+            session.output.note(&format!("{}: {line}", record.name));
         }
     }
     Ok(())
 }
 
 /// The records as they were last seen.
-pub(crate) async fn listed(context: &Context, domain: &str) -> Result<Vec<dns::Record>, Failure> {
+pub(crate) async fn listed(session: &Session, domain: &str) -> Result<Vec<dns::Record>, Failure> {
     let request = dns::ListRecordsRequest { domain: domain.to_owned(), ..Default::default() };
-    let answer = context.client.records().list_records(request).await;
-    Ok(context.client.answer(answer)?.items)
+    let answer = session.client.records().list_records(request).await;
+    Ok(session.client.answer(answer)?.items)
 }
 
 /// The records as they are seen now.
-pub(crate) async fn checked(context: &Context, domain: &str) -> Result<Vec<dns::Record>, Failure> {
+pub(crate) async fn checked(session: &Session, domain: &str) -> Result<Vec<dns::Record>, Failure> {
     let request = dns::CheckRecordsRequest { domain: domain.to_owned(), ..Default::default() };
-    let answer = context.client.records().check_records(request).await;
-    Ok(context.client.answer(answer)?.items)
+    let answer = session.client.records().check_records(request).await;
+    Ok(session.client.answer(answer)?.items)
 }
 
 fn table(records: &[dns::Record]) -> Table {

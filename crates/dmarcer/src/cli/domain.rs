@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use wire::control;
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::client::PAGE_SIZE;
 use crate::cli::confirm::confirm;
 use crate::cli::failure::Failure;
@@ -76,8 +76,8 @@ impl Kind {
     }
 }
 
-pub(crate) async fn run(context: &Context, command: DomainCommand) -> Result<(), Failure> {
-    let client = &context.client;
+pub(crate) async fn run(session: &Session, command: DomainCommand) -> Result<(), Failure> {
+    let client = &session.client;
     let mut domains = client.domains();
     let domain = match command {
         DomainCommand::Add { name, parked } => {
@@ -86,40 +86,40 @@ pub(crate) async fn run(context: &Context, command: DomainCommand) -> Result<(),
             let added = client.answer(domains.add_domain(request).await)?;
             let domain = client.given(added.domain)?;
             for warning in &added.warnings {
-                context.output.note(&format!("warning: {warning}"));
+                session.output.note(&format!("warning: {warning}"));
             }
             if !parked {
                 let name = &domain.name;
-                context.output.note(&format!("next: dmarcer hosting activate {name}"));
+                session.output.note(&format!("next: dmarcer hosting activate {name}"));
             }
             Some(domain)
         }
-        DomainCommand::List { contains } => return list(context, &contains).await,
+        DomainCommand::List { contains } => return list(session, &contains).await,
         DomainCommand::Show { name } => {
             let request = control::GetDomainRequest { name };
             client.answer(domains.get_domain(request).await)?.domain
         }
         DomainCommand::Convert { name, to } => {
             let kind = word(&format!("{to:?}"), "");
-            confirm(&format!("make {name} a {kind} domain?"), context.options.yes)
+            confirm(&format!("make {name} a {kind} domain?"), session.options.yes)
                 .map_err(|refused| refused.about(&name))?;
             let request = control::ConvertDomainRequest { name, kind: to.to_wire() };
             client.answer(domains.convert_domain(request).await)?.domain
         }
         DomainCommand::Remove { name } => {
-            confirm(&format!("give up {name}?"), context.options.yes)
+            confirm(&format!("give up {name}?"), session.options.yes)
                 .map_err(|refused| refused.about(&name))?;
             let request = control::RemoveDomainRequest { name: name.clone() };
             client.answer(domains.remove_domain(request).await)?;
-            return context.output.done(&format!("{name} is removed"));
+            return session.output.done(&format!("{name} is removed"));
         }
     };
     let domain = client.given(domain)?;
-    context.output.one(DOMAIN, &domain, || fields(&domain))
+    session.output.one(DOMAIN, &domain, || fields(&domain))
 }
 
-async fn list(context: &Context, contains: &str) -> Result<(), Failure> {
-    let client = &context.client;
+async fn list(session: &Session, contains: &str) -> Result<(), Failure> {
+    let client = &session.client;
     let domains = client
         .all(async |page_token| {
             let contains = contains.to_owned();
@@ -134,7 +134,7 @@ async fn list(context: &Context, contains: &str) -> Result<(), Failure> {
         text => format!("no domain contains {text:?}"),
     };
     let now = Timestamp::now();
-    context.output.list(DOMAIN, &domains, &empty, || {
+    session.output.list(DOMAIN, &domains, &empty, || {
         let mut table = Table::new(&["NAME", "KIND", "HOSTING", "REGION", "ADDED"]);
         for domain in &domains {
             let hosting = domain.hosting.clone().unwrap_or_default();

@@ -1,5 +1,7 @@
 //! Why a command failed, for people and for scripts.
 
+mod hints;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -7,12 +9,15 @@ use std::iter;
 use std::process::ExitCode;
 
 use serde_json::json;
+use service::access::REQUEST_ID;
 use service::supervise::chain;
 use tonic::{Code, Status};
 use wire::status::told;
 
 use crate::cli::Format;
-use crate::cli::client::EXPORT_TOKEN;
+pub(crate) use crate::cli::failure::hints::EXPORT_TOKEN;
+use crate::cli::failure::hints::{LOGIN, next_commands};
+use crate::cli::settings::TokenFrom;
 use crate::cli::table::printable;
 
 /// Refused or failed.
@@ -71,6 +76,12 @@ impl Failure {
         }))
     }
 
+    /// The same as if the server had said it, with the commands that help.
+    pub(crate) fn refused(reason: &str, message: String) -> Failure {
+        let hints = next_commands(reason, &BTreeMap::new());
+        hints.into_iter().fold(Failure::new(reason, message), Failure::hint)
+    }
+
     /// Several failures of one kind, a line each.
     pub(crate) fn several(reason: &str, messages: Vec<String>) -> Failure {
         let mut messages = messages.into_iter();
@@ -101,6 +112,12 @@ impl Failure {
         Failure::new("INTERRUPTED", message).ending_with(INTERRUPTED)
     }
 
+    /// Nobody said who calls.
+    pub(crate) fn token_required() -> Failure {
+        let message = "this needs a token: pass --token, set DMARCER_TOKEN, or sign in";
+        Failure::new("TOKEN_REQUIRED", message).hint(LOGIN).hint(EXPORT_TOKEN)
+    }
+
     /// What a server answered instead.
     pub(crate) fn answered(server: &str, status: &Status) -> Failure {
         let said_by_us = tonic_types::StatusExt::get_details_error_info(status).is_some();
@@ -119,6 +136,10 @@ impl Failure {
             (false, Code::Cancelled) => not_ours(server),
             (false, _) => format!("{server} failed: {}", told.message),
         };
+        let message = match (status.code(), reference(status)) {
+            (Code::Internal, Some(reference)) => format!("{message} (reference {reference})"),
+            _ => message,
+        };
         let transient = matches!(
             status.code(),
             Code::Unavailable | Code::Unimplemented | Code::DeadlineExceeded | Code::Cancelled
@@ -127,7 +148,10 @@ impl Failure {
         if let Failure::Said(said) = &mut failure {
             said.metadata = told.metadata.into_iter().collect();
             said.transient = transient;
-            said.hints = next_command(&said.reason, &said.metadata).into_iter().collect();
+            if let (Code::Internal, Some(reference)) = (status.code(), reference(status)) {
+                said.metadata.insert("reference".to_owned(), reference.to_owned());
+            }
+            said.hints = next_commands(&said.reason, &said.metadata);
         }
         failure
     }
@@ -140,12 +164,55 @@ impl Failure {
         self
     }
 
+    /// Says that nobody knows whether a change was made, and how to ask for it again without harm.
+    pub(crate) fn may_have_changed(self, key: &str) -> Failure {
+        self.with("idempotency_key", key).hint(format!(
+            "the change may have been made: the same command with --idempotency-key {key} makes it once"
+        ))
+    }
+
+    /// Says whose token it was that was refused, where it was refused.
+    pub(crate) fn with_token_from(mut self, from: &TokenFrom) -> Failure {
+        match &mut self {
+            Failure::Said(said) if said.reason == "TOKEN_INVALID" => {
+                said.message = format!("{from}: {}", said.message);
+                said.hints.clear();
+                self.hints_for_token(from)
+            }
+            _ => self,
+        }
+    }
+
+    /// Says how to come by a token that is good.
+    pub(crate) fn hints_for_token(self, from: &TokenFrom) -> Failure {
+        match from {
+            TokenFrom::Context(name) => self.hint(format!("dmarcer login --context {name}")),
+            TokenFrom::Flag | TokenFrom::Environment => self.hint(LOGIN).hint(EXPORT_TOKEN),
+        }
+    }
+
+    /// Adds a variable of the message.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Failure {
+        if let Failure::Said(said) = &mut self {
+            said.metadata.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
     /// Says which domain it is about, where that is not said yet.
     pub(crate) fn about(mut self, domain: &str) -> Failure {
         if let Failure::Said(said) = &mut self {
             said.metadata.entry("domain".to_owned()).or_insert_with(|| domain.to_owned());
         }
         self
+    }
+
+    /// A variable of the message.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        match self {
+            Failure::Said(said) => said.metadata.get(name).map(String::as_str),
+            Failure::ClosedPipe => None,
+        }
     }
 
     /// The stable reason; empty where nothing is said.
@@ -224,28 +291,9 @@ fn not_ours(server: &str) -> String {
     )
 }
 
-/// The command that most people need after a refusal.
-fn next_command(reason: &str, metadata: &BTreeMap<String, String>) -> Option<String> {
-    let about = |key: &str, otherwise: &str| match metadata.get(key) {
-        Some(value) if !value.is_empty() => value.clone(),
-        _ => otherwise.to_owned(),
-    };
-    let domain = about("domain", "NAME");
-    Some(match reason {
-        "TOKEN_REQUIRED" | "TOKEN_INVALID" => EXPORT_TOKEN.to_owned(),
-        "DOMAIN_PARKED" => format!("dmarcer domain convert {domain} --to standard"),
-        "DOMAIN_NOT_FOUND" => "dmarcer domain list".to_owned(),
-        "NO_ACTIVE_REGION" => "dmarcer region add ID --host HOST".to_owned(),
-        "REGION_NOT_FOUND" | "REGION_DISABLED" => "dmarcer region list".to_owned(),
-        "HOSTING_OFF" => format!("dmarcer hosting activate {domain}"),
-        "HOSTING_ACTIVE" => format!("dmarcer hosting status {domain}"),
-        "STOPPING" => format!("dmarcer hosting cancel {domain}"),
-        "NOT_PROVEN" => format!("dmarcer dns records {domain}"),
-        "REVISION_CONFLICT" => format!("dmarcer policy show {domain}"),
-        "PLACEHOLDER_POLICY" => format!("dmarcer policy refresh-mx {domain}"),
-        "MX_UNCOVERED" => format!("dmarcer policy plan-mx {domain}"),
-        _ => return None,
-    })
+/// The id by which the server's log and audit know the call.
+fn reference(status: &Status) -> Option<&str> {
+    status.metadata().get(REQUEST_ID)?.to_str().ok()
 }
 
 /// The process could not even begin.
@@ -303,5 +351,55 @@ mod tests {
         let said = said(Failure::answered("http://x", &Status::new(Code::Internal, "a\u{1b}b")));
         assert_eq!(said.reason, "INTERNAL");
         assert_eq!(said.text(Format::Table), "error: http://x failed: a\\u{1b}b\n");
+    }
+
+    #[test]
+    fn what_broke_is_told_with_the_reference_that_the_log_has() {
+        let mut status = wire::status::internal();
+        status.metadata_mut().insert(REQUEST_ID, "r3f".parse().unwrap());
+        let said = said(Failure::answered("http://x", &status));
+        assert!(said.message.ends_with("(reference r3f)"), "{}", said.message);
+        assert_eq!(said.metadata["reference"], "r3f");
+        let mut refused = with_reason(Code::NotFound, "NO", "no", HashMap::new());
+        refused.metadata_mut().insert(REQUEST_ID, "r3f".parse().unwrap());
+        assert_eq!(Failure::answered("http://x", &refused).message(), "no");
+    }
+
+    #[test]
+    fn a_refused_token_is_told_by_where_it_came_from() {
+        let status = || with_reason(Code::Unauthenticated, "TOKEN_INVALID", "no", HashMap::new());
+        for (from, message, hint) in [
+            (TokenFrom::Environment, "DMARCER_TOKEN: no", "dmarcer login"),
+            (TokenFrom::Context("a".into()), "context a: no", "dmarcer login --context a"),
+        ] {
+            let failure = Failure::answered("http://x", &status()).with_token_from(&from);
+            let said = said(failure);
+            assert_eq!((said.message.as_str(), said.hints[0].as_str()), (message, hint));
+        }
+        let other = with_reason(Code::NotFound, "NO", "no", HashMap::new());
+        let other = Failure::answered("http://x", &other).with_token_from(&TokenFrom::Flag);
+        assert_eq!(other.message(), "no");
+    }
+
+    #[test]
+    fn who_gets_one_more_domain_keeps_the_others() {
+        let about = |text: &str| {
+            let pairs = text.split_terminator(';').map(|pair| pair.split_once('=').unwrap());
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect::<HashMap<_, _>>()
+        };
+        for (reason, metadata, hint) in [
+            (
+                "DOMAIN_NOT_YOURS",
+                "domain=c.example;domains=a.example, b.example",
+                "domain-manager --domain a.example --domain b.example --domain c.example",
+            ),
+            ("ROLE_REQUIRED", "role=read-only;needed=platform-admin", "platform-admin"),
+        ] {
+            let status = with_reason(Code::PermissionDenied, reason, "no", about(metadata));
+            let said = said(Failure::answered("http://x", &status));
+            assert!(said.hints[1].ends_with(&format!("--role {hint}")), "{:?}", said.hints);
+        }
     }
 }

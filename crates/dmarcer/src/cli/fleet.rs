@@ -4,7 +4,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use wire::control;
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::failure::Failure;
 use crate::cli::table::Table;
 use crate::cli::when::when;
@@ -19,21 +19,21 @@ pub(crate) enum FleetCommand {
     Status,
 }
 
-pub(crate) async fn run(context: &Context, command: &FleetCommand) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, command: &FleetCommand) -> Result<(), Failure> {
     let FleetCommand::Status = command;
-    let answer = context.client.fleet().get_fleet_status(control::GetFleetStatusRequest {}).await;
-    let status = context.client.given(context.client.answer(answer)?.status)?;
-    context.output.one(STATUS, &status, || text(context, &status))?;
+    let answer = session.client.fleet().get_fleet_status(control::GetFleetStatusRequest {}).await;
+    let status = session.client.given(session.client.answer(answer)?.status)?;
+    session.output.one(STATUS, &status, || text(session, &status))?;
     for edge in &status.edges {
         for refused in &edge.refused {
-            context.output.note(&format!("{}: {refused}", edge.id));
+            session.output.note(&format!("{}: {refused}", edge.id));
         }
     }
     Ok(())
 }
 
-fn text(context: &Context, status: &control::FleetStatus) -> String {
-    let headers = !context.options.no_headers;
+fn text(session: &Session, status: &control::FleetStatus) -> String {
+    let headers = !session.options.no_headers;
     let now = Timestamp::now();
     let mut services = Table::new(&["SERVICE", "SERVING", "DETAIL"]);
     for service in &status.services {

@@ -5,10 +5,11 @@ use clap::{Command, CommandFactory};
 use crate::cli::Cli;
 
 /// The commands in the order in which people meet them.
-pub(crate) const GROUPS: [(&str, &[&str]); 4] = [
+pub(crate) const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["up", "playground", "config"]),
     ("Domains", &["domain", "hosting", "dns", "policy", "readiness", "cert", "activity"]),
-    ("Platform", &["region", "fleet"]),
+    ("Access", &["login", "logout", "whoami", "context", "token", "member", "audit"]),
+    ("Platform", &["workspace", "region", "fleet"]),
     ("Shell", &["completions"]),
 ];
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use wire::control::{self, HostingState};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::confirm::confirm;
 use crate::cli::domain::{DOMAIN, fields};
 use crate::cli::failure::Failure;
@@ -57,69 +57,69 @@ pub(crate) enum HostingCommand {
     },
 }
 
-pub(crate) async fn run(context: &Context, command: HostingCommand) -> Result<(), Failure> {
-    let wait = context.options.wait;
+pub(crate) async fn run(session: &Session, command: HostingCommand) -> Result<(), Failure> {
+    let wait = session.options.wait;
     let domain = match command {
         HostingCommand::Activate { name, region, until } => {
-            let domain = activate(context, name, region).await?;
-            if until.asked(wait) { in_effect(context, &domain.name, &until).await? } else { domain }
+            let domain = activate(session, name, region).await?;
+            if until.asked(wait) { in_effect(session, &domain.name, &until).await? } else { domain }
         }
         HostingCommand::Deactivate { name, if_revision, until } => {
             let question = format!(
                 "stop hosting {name}? Senders are told with mode none, and later nothing is served"
             );
-            confirm(&question, context.options.yes).map_err(|refused| refused.about(&name))?;
+            confirm(&question, session.options.yes).map_err(|refused| refused.about(&name))?;
             let request =
                 control::DeactivateHostingRequest { name, expected_revision: if_revision };
-            let call = context.client.domains().deactivate_hosting(request).await;
-            let domain = context.client.answer(call)?.domain;
-            let domain = context.client.given(domain)?;
+            let call = session.client.domains().deactivate_hosting(request).await;
+            let domain = session.client.answer(call)?.domain;
+            let domain = session.client.given(domain)?;
             let off = domain.hosting.as_ref().is_none_or(|h| h.state() == HostingState::Off);
-            announced(context, domain, !off && until.asked(wait), &until).await?
+            announced(session, domain, !off && until.asked(wait), &until).await?
         }
         HostingCommand::Cancel { name, until } => {
             let request = control::CancelDeactivationRequest { name };
-            let call = context.client.domains().cancel_deactivation(request).await;
-            let domain = context.client.answer(call)?.domain;
-            let domain = context.client.given(domain)?;
-            announced(context, domain, until.asked(wait), &until).await?
+            let call = session.client.domains().cancel_deactivation(request).await;
+            let domain = session.client.answer(call)?.domain;
+            let domain = session.client.given(domain)?;
+            announced(session, domain, until.asked(wait), &until).await?
         }
         HostingCommand::Status { name, until } => {
             if until.asked(wait) {
-                in_effect(context, &name, &until).await?
+                in_effect(session, &name, &until).await?
             } else {
-                show(context, &name).await?
+                show(session, &name).await?
             }
         }
     };
-    context.output.one(DOMAIN, &domain, || fields(&domain))
+    session.output.one(DOMAIN, &domain, || fields(&domain))
 }
 
 async fn activate(
-    context: &Context,
+    session: &Session,
     name: String,
     region: String,
 ) -> Result<control::Domain, Failure> {
     let request = control::ActivateHostingRequest { name, region };
-    let answer = context.client.domains().activate_hosting(request).await;
-    let answer = context.client.answer(answer)?;
-    let domain = context.client.given(answer.domain)?;
+    let answer = session.client.domains().activate_hosting(request).await;
+    let answer = session.client.answer(answer)?;
+    let domain = session.client.given(answer.domain)?;
     for note in &answer.notes {
-        context.output.note(&format!("note: {note}"));
+        session.output.note(&format!("note: {note}"));
     }
-    context.output.note(&format!("next: publish what `dmarcer dns records {}` shows", domain.name));
+    session.output.note(&format!("next: publish what `dmarcer dns records {}` shows", domain.name));
     Ok(domain)
 }
 
-async fn show(context: &Context, name: &str) -> Result<control::Domain, Failure> {
+async fn show(session: &Session, name: &str) -> Result<control::Domain, Failure> {
     let request = control::GetDomainRequest { name: name.to_owned() };
-    let answer = context.client.domains().get_domain(request).await;
-    context.client.given(context.client.answer(answer)?.domain)
+    let answer = session.client.domains().get_domain(request).await;
+    session.client.given(session.client.answer(answer)?.domain)
 }
 
 /// Waits until the policy's id is announced, where that was asked for.
 async fn announced(
-    context: &Context,
+    session: &Session,
     domain: control::Domain,
     wait: bool,
     until: &Until,
@@ -127,19 +127,19 @@ async fn announced(
     if !wait {
         return Ok(domain);
     }
-    rollout::wait(context, &domain.name, 0, until).await?;
-    show(context, &domain.name).await
+    rollout::wait(session, &domain.name, 0, until).await?;
+    show(session, &domain.name).await
 }
 
 /// Waits for all that makes hosting work: proof, certificate, edges, id.
 async fn in_effect(
-    context: &Context,
+    session: &Session,
     name: &str,
     until: &Until,
 ) -> Result<control::Domain, Failure> {
     let later = format!("dmarcer hosting status {name}");
-    wait::until(context, name, &later, async || {
-        let domain = show(context, name).await?;
+    wait::until(session, name, &later, async || {
+        let domain = show(session, name).await?;
         let hosting = domain.hosting.clone().unwrap_or_default();
         let mut steps = vec!["saved".to_owned()];
         match hosting.state() {
@@ -150,11 +150,11 @@ async fn in_effect(
                 return Err(Failure::new("HOSTING_OFF", message));
             }
         }
-        let certificate = rollout::certificate(context, name).await?;
+        let certificate = rollout::certificate(session, name).await?;
         if let Some(serial) = &certificate.serial {
             steps.push(format!("certificate {serial}"));
         }
-        let rollout = rollout::look(context, name).await?;
+        let rollout = rollout::look(session, name).await?;
         steps.extend(rollout::steps(&rollout).into_iter().skip(1));
         if until.reached(&rollout) {
             return Ok(Look::Done(domain, steps));

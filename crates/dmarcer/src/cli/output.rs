@@ -62,6 +62,18 @@ impl Output {
         }
     }
 
+    /// Prints what is no message of the API: `value` for scripts, `text` for people.
+    pub(crate) fn value(
+        &self,
+        value: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.json(&value()),
+            Format::Table => write_all(&mut io::stdout().lock(), text().as_bytes()),
+        }
+    }
+
     /// Says that something without a result was done; JSON has an empty object for it.
     pub(crate) fn done(&self, text: &str) -> Result<(), Failure> {
         match self.format {
@@ -81,11 +93,23 @@ impl Output {
         }
     }
 
+    /// Lines on the side, which steer no terminal already.
+    pub(crate) fn note_text(&self, text: &str) {
+        if self.format == Format::Table {
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+
     /// A table on the side.
     pub(crate) fn note_table(&self, table: &Table) {
         if self.format == Format::Table {
             let _ = io::stderr().write_all(table.render(self.headers).as_bytes());
         }
+    }
+
+    /// Whether tables have headers.
+    pub(crate) fn headers(&self) -> bool {
+        self.headers
     }
 
     /// Whether people read it.

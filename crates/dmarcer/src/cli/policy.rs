@@ -11,7 +11,7 @@ use crate::cli::output::word;
 use crate::cli::rollout::{self, Until};
 use crate::cli::table::{Fields, Table};
 use crate::cli::when::when;
-use crate::cli::{Context, duration, readiness, refresh};
+use crate::cli::{Session, duration, readiness, refresh};
 
 /// The message that most of these print.
 pub(crate) const POLICY: &str = "dmarcer.control.v1.Policy";
@@ -101,33 +101,33 @@ pub(crate) struct Change {
     pub(crate) until: Until,
 }
 
-pub(crate) async fn run(context: &Context, command: PolicyCommand) -> Result<(), Failure> {
+pub(crate) async fn run(session: &Session, command: PolicyCommand) -> Result<(), Failure> {
     match command {
         PolicyCommand::Show { name, until } => {
-            if until.asked(context.options.wait) {
-                rollout::wait(context, &name, 0, &until).await?;
+            if until.asked(session.options.wait) {
+                rollout::wait(session, &name, 0, &until).await?;
             }
-            print(context, &current(context, &name).await?)
+            print(session, &current(session, &name).await?)
         }
         PolicyCommand::Promote { name, accept, change } => {
-            let policy = promote(context, name, accept, change.if_revision).await?;
-            finish(context, policy, &change.until).await
+            let policy = promote(session, name, accept, change.if_revision).await?;
+            finish(session, policy, &change.until).await
         }
         PolicyCommand::Revert { name, change } => {
             let expected_revision = change.if_revision;
             let request = control::RevertPolicyRequest { name, expected_revision };
-            let answer = context.client.policies().revert_policy(request).await;
-            let policy = context.client.answer(answer)?.policy;
-            finish(context, context.client.given(policy)?, &change.until).await
+            let answer = session.client.policies().revert_policy(request).await;
+            let policy = session.client.answer(answer)?.policy;
+            finish(session, session.client.given(policy)?, &change.until).await
         }
         PolicyCommand::RefreshMx { name, accept_removals, change } => {
-            let refreshed = refresh::refresh(context, name, accept_removals, &change).await?;
+            let refreshed = refresh::refresh(session, name, accept_removals, &change).await?;
             match refreshed {
-                (policy, true) => finish(context, policy, &change.until).await,
-                (policy, false) => print(context, &policy),
+                (policy, true) => finish(session, policy, &change.until).await,
+                (policy, false) => print(session, &policy),
             }
         }
-        PolicyCommand::PlanMx { name } => refresh::plan(context, name).await,
+        PolicyCommand::PlanMx { name } => refresh::plan(session, name).await,
         PolicyCommand::Set { name, max_age, mx, change } => {
             let request = control::SetPolicyRequest {
                 name,
@@ -135,25 +135,25 @@ pub(crate) async fn run(context: &Context, command: PolicyCommand) -> Result<(),
                 max_age_seconds: max_age,
                 mx,
             };
-            let answer = context.client.policies().set_policy(request).await;
-            let policy = context.client.answer(answer)?.policy;
-            finish(context, context.client.given(policy)?, &change.until).await
+            let answer = session.client.policies().set_policy(request).await;
+            let policy = session.client.answer(answer)?.policy;
+            finish(session, session.client.given(policy)?, &change.until).await
         }
-        PolicyCommand::History { name } => history(context, &name).await,
+        PolicyCommand::History { name } => history(session, &name).await,
     }
 }
 
 async fn promote(
-    context: &Context,
+    session: &Session,
     name: String,
     accept: Vec<String>,
     if_revision: u64,
 ) -> Result<control::Policy, Failure> {
     let mut expected_revision = if_revision;
-    if !context.options.yes {
+    if !session.options.yes {
         // Who is asked decides about the policy that they were shown.
         if is_possible() && expected_revision == 0 {
-            expected_revision = current(context, &name).await?.revision;
+            expected_revision = current(session, &name).await?.revision;
         }
         let question = format!(
             "enforce the policy of {name}? Senders then refuse to deliver where TLS to your MX fails"
@@ -165,39 +165,39 @@ async fn promote(
         expected_revision,
         accept: accept.clone(),
     };
-    let answer = context.client.policies().promote_policy(request).await;
-    match context.client.answer(answer) {
-        Ok(answer) => context.client.given(answer.policy),
+    let answer = session.client.policies().promote_policy(request).await;
+    match session.client.answer(answer) {
+        Ok(answer) => session.client.given(answer.policy),
         Err(failure) if failure.reason() == "NOT_READY" => {
-            Err(readiness::explain(context, &name, &accept, failure).await)
+            Err(readiness::explain(session, &name, &accept, failure).await)
         }
         Err(failure) => Err(failure),
     }
 }
 
 /// Waits where that was asked for, and prints the policy as it is then.
-async fn finish(context: &Context, policy: control::Policy, until: &Until) -> Result<(), Failure> {
-    if !until.asked(context.options.wait) {
+async fn finish(session: &Session, policy: control::Policy, until: &Until) -> Result<(), Failure> {
+    if !until.asked(session.options.wait) {
         if policy.pending_policy_id.is_some() {
             let name = &policy.domain;
-            context.output.note(&format!(
+            session.output.note(&format!(
                 "saved; on its way to the edges: dmarcer policy show {name} --wait"
             ));
         }
-        return print(context, &policy);
+        return print(session, &policy);
     }
-    rollout::wait(context, &policy.domain, policy.revision, until).await?;
-    print(context, &current(context, &policy.domain).await?)
+    rollout::wait(session, &policy.domain, policy.revision, until).await?;
+    print(session, &current(session, &policy.domain).await?)
 }
 
-async fn current(context: &Context, name: &str) -> Result<control::Policy, Failure> {
+async fn current(session: &Session, name: &str) -> Result<control::Policy, Failure> {
     let request = control::GetPolicyRequest { name: name.to_owned() };
-    let answer = context.client.policies().get_policy(request).await;
-    context.client.given(context.client.answer(answer)?.policy)
+    let answer = session.client.policies().get_policy(request).await;
+    session.client.given(session.client.answer(answer)?.policy)
 }
 
-fn print(context: &Context, policy: &control::Policy) -> Result<(), Failure> {
-    context.output.one(POLICY, policy, || {
+fn print(session: &Session, policy: &control::Policy) -> Result<(), Failure> {
+    session.output.one(POLICY, policy, || {
         let placeholder = if policy.placeholder { " (a placeholder: no MX was found)" } else { "" };
         let fields = Fields::default()
             .with("Domain", &policy.domain)
@@ -214,8 +214,8 @@ fn print(context: &Context, policy: &control::Policy) -> Result<(), Failure> {
     })
 }
 
-async fn history(context: &Context, name: &str) -> Result<(), Failure> {
-    let client = &context.client;
+async fn history(session: &Session, name: &str) -> Result<(), Failure> {
+    let client = &session.client;
     let versions = client
         .all(async |page_token| {
             let request = control::ListPolicyVersionsRequest {
@@ -229,7 +229,7 @@ async fn history(context: &Context, name: &str) -> Result<(), Failure> {
         .await?;
     let now = Timestamp::now();
     let empty = format!("no policy yet: dmarcer hosting activate {name}");
-    context.output.list(VERSION, &versions, &empty, || {
+    session.output.list(VERSION, &versions, &empty, || {
         let mut table =
             Table::new(&["REVISION", "MODE", "CHANGE", "BY", "CHANGED", "ANNOUNCED", "ID", "MX"]);
         for version in &versions {

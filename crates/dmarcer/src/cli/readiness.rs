@@ -3,7 +3,7 @@
 use clap::Args;
 use wire::control::{self, Check, CheckStatus};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::failure::Failure;
 use crate::cli::output::word;
 use crate::cli::table::Table;
@@ -17,27 +17,27 @@ pub(crate) struct ReadinessArgs {
     name: String,
 }
 
-pub(crate) async fn run(context: &Context, args: &ReadinessArgs) -> Result<(), Failure> {
-    let readiness = judged(context, &args.name).await?;
-    context.output.one(READINESS, &readiness, || {
+pub(crate) async fn run(session: &Session, args: &ReadinessArgs) -> Result<(), Failure> {
+    let readiness = judged(session, &args.name).await?;
+    session.output.one(READINESS, &readiness, || {
         let verdict = word(readiness.verdict().as_str_name(), "VERDICT_");
-        let table = table(readiness.checks.iter()).render(!context.options.no_headers);
+        let table = table(readiness.checks.iter()).render(!session.options.no_headers);
         format!("{table}\n{}: {verdict}\n", readiness.domain)
     })
 }
 
 /// Adds to a refused promotion what is open and how to go on.
 pub(crate) async fn explain(
-    context: &Context,
+    session: &Session,
     name: &str,
     accepted: &[String],
     refused: Failure,
 ) -> Failure {
-    let Ok(readiness) = judged(context, name).await else {
+    let Ok(readiness) = judged(session, name).await else {
         return refused.hint(format!("dmarcer readiness {name}"));
     };
     let open = || readiness.checks.iter().filter(|check| check.status() != CheckStatus::Met);
-    context.output.note_table(&table(open()));
+    session.output.note_table(&table(open()));
     if open().any(|check| check.blocking) {
         return refused.hint("mend what blocks; it can't be accepted");
     }
@@ -48,10 +48,10 @@ pub(crate) async fn explain(
     refused.hint(format!("dmarcer policy promote {name}{flags}"))
 }
 
-async fn judged(context: &Context, name: &str) -> Result<control::Readiness, Failure> {
+async fn judged(session: &Session, name: &str) -> Result<control::Readiness, Failure> {
     let request = control::GetReadinessRequest { name: name.to_owned() };
-    let answer = context.client.policies().get_readiness(request).await;
-    context.client.given(context.client.answer(answer)?.readiness)
+    let answer = session.client.policies().get_readiness(request).await;
+    session.client.given(session.client.answer(answer)?.readiness)
 }
 
 fn table<'a>(checks: impl Iterator<Item = &'a Check>) -> Table {

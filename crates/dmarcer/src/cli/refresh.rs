@@ -2,7 +2,7 @@
 
 use wire::control::{self, MxAction};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::confirm::{confirm, is_possible};
 use crate::cli::failure::Failure;
 use crate::cli::output::word;
@@ -12,28 +12,28 @@ use crate::cli::table::Table;
 const PLAN: &str = "dmarcer.control.v1.MxPlan";
 
 /// Prints what a refresh would change.
-pub(crate) async fn plan(context: &Context, name: String) -> Result<(), Failure> {
-    let plan = planned(context, &name).await?;
-    context.output.one(PLAN, &plan, || table(&plan).render(!context.options.no_headers))?;
-    remark(context, &plan);
+pub(crate) async fn plan(session: &Session, name: String) -> Result<(), Failure> {
+    let plan = planned(session, &name).await?;
+    session.output.one(PLAN, &plan, || table(&plan).render(!session.options.no_headers))?;
+    remark(session, &plan);
     Ok(())
 }
 
 /// Rebuilds the mx lines; gives the policy, and whether there is a new version.
 pub(crate) async fn refresh(
-    context: &Context,
+    session: &Session,
     name: String,
     accept_removals: bool,
     change: &Change,
 ) -> Result<(control::Policy, bool), Failure> {
-    let accept = accept_removals || context.options.yes;
-    let refused = match request(context, &name, change.if_revision, accept).await {
+    let accept = accept_removals || session.options.yes;
+    let refused = match request(session, &name, change.if_revision, accept).await {
         Err(failure) if failure.reason() == "MX_REMOVAL_UNCONFIRMED" => failure,
-        outcome => return finish(context, outcome?),
+        outcome => return finish(session, outcome?),
     };
-    let plan = planned(context, &name).await?;
-    context.output.note_table(&table(&plan));
-    remark(context, &plan);
+    let plan = planned(session, &name).await?;
+    session.output.note_table(&table(&plan));
+    remark(session, &plan);
     if !is_possible() {
         let again = format!("dmarcer policy refresh-mx {name} --accept-removals");
         return Err(refused.hint(again));
@@ -41,38 +41,38 @@ pub(crate) async fn refresh(
     confirm("remove these mx lines? Senders that enforce then refuse their hosts", false)
         .map_err(|refused| refused.about(&name))?;
     // Who was asked decided about the plan that they were shown.
-    finish(context, request(context, &name, plan.revision, true).await?)
+    finish(session, request(session, &name, plan.revision, true).await?)
 }
 
 async fn request(
-    context: &Context,
+    session: &Session,
     name: &str,
     expected_revision: u64,
     accept_removals: bool,
 ) -> Result<control::RefreshMxResponse, Failure> {
     let name = name.to_owned();
     let request = control::RefreshMxRequest { name, expected_revision, accept_removals };
-    let answer = context.client.policies().refresh_mx(request).await;
-    context.client.answer(answer)
+    let answer = session.client.policies().refresh_mx(request).await;
+    session.client.answer(answer)
 }
 
 fn finish(
-    context: &Context,
+    session: &Session,
     answer: control::RefreshMxResponse,
 ) -> Result<(control::Policy, bool), Failure> {
     if let Some(plan) = &answer.plan {
         if answer.changed {
-            context.output.note_table(&table(plan));
+            session.output.note_table(&table(plan));
         }
-        remark(context, plan);
+        remark(session, plan);
     }
-    Ok((context.client.given(answer.policy)?, answer.changed))
+    Ok((session.client.given(answer.policy)?, answer.changed))
 }
 
-async fn planned(context: &Context, name: &str) -> Result<control::MxPlan, Failure> {
+async fn planned(session: &Session, name: &str) -> Result<control::MxPlan, Failure> {
     let request = control::PlanMxRefreshRequest { name: name.to_owned() };
-    let answer = context.client.policies().plan_mx_refresh(request).await;
-    context.client.given(context.client.answer(answer)?.plan)
+    let answer = session.client.policies().plan_mx_refresh(request).await;
+    session.client.given(session.client.answer(answer)?.plan)
 }
 
 fn table(plan: &control::MxPlan) -> Table {
@@ -87,11 +87,11 @@ fn table(plan: &control::MxPlan) -> Table {
     table
 }
 
-fn remark(context: &Context, plan: &control::MxPlan) {
+fn remark(session: &Session, plan: &control::MxPlan) {
     for skipped in &plan.skipped {
-        context.output.note(&format!("left out: {skipped}"));
+        session.output.note(&format!("left out: {skipped}"));
     }
     if !plan.different {
-        context.output.note("the mx lines match the live MX: nothing to change");
+        session.output.note("the mx lines match the live MX: nothing to change");
     }
 }

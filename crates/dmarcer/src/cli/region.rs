@@ -5,7 +5,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use jiff::Timestamp;
 use wire::control;
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::client::PAGE_SIZE;
 use crate::cli::confirm::confirm;
 use crate::cli::failure::Failure;
@@ -81,8 +81,8 @@ fn hex(text: &str) -> Result<SealingKey, String> {
     }
 }
 
-pub(crate) async fn run(context: &Context, command: RegionCommand) -> Result<(), Failure> {
-    let client = &context.client;
+pub(crate) async fn run(session: &Session, command: RegionCommand) -> Result<(), Failure> {
+    let client = &session.client;
     let mut regions = client.regions();
     let region = match command {
         RegionCommand::Add { id, host, name, reports, sealing_key } => {
@@ -90,7 +90,7 @@ pub(crate) async fn run(context: &Context, command: RegionCommand) -> Result<(),
             let request = control::AddRegionRequest { id, name, host, reports, sealing_key };
             client.answer(regions.add_region(request).await)?.region
         }
-        RegionCommand::List => return list(context).await,
+        RegionCommand::List => return list(session).await,
         RegionCommand::Show { id } => {
             let request = control::GetRegionRequest { id };
             client.answer(regions.get_region(request).await)?.region
@@ -102,17 +102,17 @@ pub(crate) async fn run(context: &Context, command: RegionCommand) -> Result<(),
         }
         RegionCommand::Disable { id } => {
             let question = format!("close region {id} to new domains?");
-            confirm(&question, context.options.yes)?;
+            confirm(&question, session.options.yes)?;
             let request = control::DisableRegionRequest { id };
             client.answer(regions.disable_region(request).await)?.region
         }
     };
     let region = client.given(region)?;
-    context.output.one(REGION, &region, || fields(&region))
+    session.output.one(REGION, &region, || fields(&region))
 }
 
-async fn list(context: &Context) -> Result<(), Failure> {
-    let client = &context.client;
+async fn list(session: &Session) -> Result<(), Failure> {
+    let client = &session.client;
     let regions = client
         .all(async |page_token| {
             let request = control::ListRegionsRequest { page_size: PAGE_SIZE, page_token };
@@ -121,7 +121,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
         })
         .await?;
     let empty = "no regions yet: dmarcer region add ID --host HOST";
-    context.output.list(REGION, &regions, empty, || {
+    session.output.list(REGION, &regions, empty, || {
         let mut table = Table::new(&["ID", "NAME", "HOST", "ACTIVE", "DOMAINS", "LIVE EDGES"]);
         for region in &regions {
             table.row([

@@ -5,7 +5,7 @@ use tonic::Code;
 use wire::control;
 use wire::issuer::{self, CertificateStatus};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::failure::Failure;
 use crate::cli::wait::{self, Look};
 
@@ -31,14 +31,14 @@ impl Until {
 
 /// Waits until the change that made `revision`, or a later one, is in effect.
 pub(crate) async fn wait(
-    context: &Context,
+    session: &Session,
     name: &str,
     revision: u64,
     until: &Until,
 ) -> Result<(), Failure> {
     let later = format!("dmarcer policy show {name}");
-    wait::until(context, name, &later, async || {
-        let rollout = look(context, name).await?;
+    wait::until(session, name, &later, async || {
+        let rollout = look(session, name).await?;
         let steps = steps(&rollout);
         if rollout.revision >= revision && until.reached(&rollout) {
             return Ok(Look::Done((), steps));
@@ -49,10 +49,10 @@ pub(crate) async fn wait(
 }
 
 /// How far the current policy has got.
-pub(crate) async fn look(context: &Context, name: &str) -> Result<control::Rollout, Failure> {
+pub(crate) async fn look(session: &Session, name: &str) -> Result<control::Rollout, Failure> {
     let request = control::GetRolloutRequest { name: name.to_owned() };
-    let answer = context.client.policies().get_rollout(request).await;
-    context.client.given(context.client.answer(answer)?.rollout)
+    let answer = session.client.policies().get_rollout(request).await;
+    session.client.given(session.client.answer(answer)?.rollout)
 }
 
 /// The steps that have been taken.
@@ -81,15 +81,15 @@ pub(crate) struct Certified {
 }
 
 /// The domain's certificate.
-pub(crate) async fn certificate(context: &Context, domain: &str) -> Result<Certified, Failure> {
+pub(crate) async fn certificate(session: &Session, domain: &str) -> Result<Certified, Failure> {
     let request = issuer::GetCertificateRequest { domain: domain.to_owned(), ..Default::default() };
-    let answer = context.client.certificates().get_certificate(request).await;
+    let answer = session.client.certificates().get_certificate(request).await;
     // Nothing is known of it before the issuer has heard of the claim.
     if answer.as_ref().is_err_and(|status| status.code() == Code::NotFound) {
         return Ok(Certified { serial: None, waits_for: "the certificate".to_owned() });
     }
-    let certificate = context.client.answer(answer)?.certificate;
-    let certificate = context.client.given(certificate)?;
+    let certificate = session.client.answer(answer)?.certificate;
+    let certificate = session.client.given(certificate)?;
     let valid =
         matches!(certificate.status(), CertificateStatus::Valid | CertificateStatus::Renewing);
     let waits_for = match certificate.last_error.as_str() {

@@ -66,6 +66,13 @@ fn options_of_clients_are_taken_before_and_after_the_command() {
         &["policy", "set", "a.example", "--mx", "a.example", "*.b.example"],
         &["playground", "publish", "a.example", "--dir", "x"],
         &["playground", "--dir", "x"],
+        &["--context", "prod", "domain", "list", "--workspace", "acme"],
+        &["domain", "remove", "a.example", "--idempotency-key", "b5c0a1", "--yes"],
+        &["audit", "-o", "json", "verify", "--all"],
+        &["-o", "json", "audit", "--since", "7d", "--until", "2026-11-23", "--limit", "5"],
+        &["token", "revoke", "--yes"],
+        &["context", "add", "a", "--server", "x:1", "--token-command", "pass", "--workspace", "x"],
+        &["member", "add", "a@b.example", "--role", "domain-manager", "--domain", "a.example"],
     ] {
         assert!(usable(typed), "{typed:?}");
     }
@@ -89,9 +96,31 @@ fn wrong_usage_is_refused_before_anything_is_asked() {
         &["policy", "revert", "a.example", "--timeout", "soon"],
         &["config", "check"],
         &["serve", "edge"],
+        &["member", "add", "a@b.example"],
+        &["member", "add", "a@b.example", "--role", "owner"],
+        &["token", "create", "a", "--expires", "10m"],
+        &["token", "create", "a", "--expires", "400d"],
+        // A whole token would stand in the shell's history.
+        &["token", "show", "dmr_004h46s45mv3yj2hb9hprxbygy89k8nbpjywdkyrw7nf3ygrk87"],
+        &["context", "add", "../a", "--server", "x:1"],
+        &["context", "add", "a", "--server", "x:1", "--token-stdin", "--token-file", "x"],
+        &["audit", "--since", "yesterday"],
+        &["audit", "--limit", "0"],
+        &["audit", "verify", "--contains", "control:1"],
+        &["domain", "list", "--idempotency-key", "two words"],
     ] {
         assert!(!usable(typed), "{typed:?}");
     }
+}
+
+#[test]
+fn a_program_for_tokens_takes_all_that_stands_behind_it() {
+    let typed = ["dmarcer", "context", "add", "a", "--token-command", "pass", "-n", "--yes", "x"];
+    let matches = command().try_get_matches_from(typed).unwrap();
+    let (_, context) = matches.subcommand().unwrap();
+    let (_, add) = context.subcommand().unwrap();
+    let program: Vec<&String> = add.get_many("token_command").unwrap().collect();
+    assert_eq!(program, ["pass", "-n", "--yes", "x"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::cli::Context;
+use crate::cli::Session;
 use crate::cli::duration;
 use crate::cli::failure::Failure;
 use crate::cli::table::printable;
@@ -29,13 +29,13 @@ pub(crate) enum Look<T> {
 /// When `--timeout` has passed or somebody presses Ctrl-C, the change itself goes on: `look_later`
 /// is the command that shows it.
 pub(crate) async fn until<T>(
-    context: &Context,
+    session: &Session,
     domain: &str,
     look_later: &str,
     mut look: impl AsyncFnMut() -> Result<Look<T>, Failure>,
 ) -> Result<T, Failure> {
-    let deadline = Instant::now().checked_add(context.options.timeout);
-    let mut progress = Progress::new(context);
+    let deadline = Instant::now().checked_add(session.options.timeout);
+    let mut progress = Progress::new(session);
     let watching = async {
         loop {
             match look().await {
@@ -68,7 +68,7 @@ pub(crate) async fn until<T>(
             Err(Failure::interrupted("stopped waiting; the change itself goes on").hint(look_later))
         }
         Err(false) => {
-            let after = duration::show(context.options.timeout.as_secs());
+            let after = duration::show(session.options.timeout.as_secs());
             let message = format!("not in effect after {after}; the change goes on{waited_for}");
             Err(Failure::ran_out(message).hint(look_later))
         }
@@ -85,10 +85,10 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(context: &Context) -> Progress {
+    fn new(session: &Session) -> Progress {
         // Under JSON standard error is for errors; people who wait see the steps nevertheless.
         let terminal = io::stderr().is_terminal();
-        let silent = !context.output.is_table() && !terminal;
+        let silent = !session.output.is_table() && !terminal;
         Progress { in_place: terminal, silent, told: Vec::new(), waits: String::new() }
     }
 

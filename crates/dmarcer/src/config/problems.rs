@@ -45,6 +45,9 @@ impl Config {
                 "control.admin_token: use letters, digits and signs, without spaces".to_owned(),
             );
         }
+        if let Some(sign_in) = &self.control.sign_in {
+            problems.extend(sign_in.check().err().map(|bad| bad.problems).unwrap_or_default());
+        }
         self.region_problems(&mut problems);
         self.dns_problems(&mut problems);
         self.issuer_problems(&mut problems);
@@ -53,14 +56,18 @@ impl Config {
     }
 
     /// What can't work on this machine as it is now. `up` starts nevertheless: the edge does not
-    /// need it, and the service that does is tried again.
+    /// need it, and what does is tried again.
     pub(crate) fn problems_here(&self) -> Vec<String> {
-        let ca_file =
+        let issuer =
             self.issuer.ca_file.as_ref().filter(|_| self.issuer.kind == issuer::Kind::Acme);
-        let wrong = ca_file.and_then(|file| Some((file, roots(file).err()?)));
-        wrong
-            .map(|(file, why)| format!("issuer.ca_file: {} {why}", file.display()))
+        let provider = self.control.sign_in.as_ref().and_then(|it| it.ca_file.as_ref());
+        let files = [("issuer.ca_file", issuer), ("control.sign_in.ca_file", provider)];
+        files
             .into_iter()
+            .filter_map(|(key, file)| Some((key, file?)))
+            .filter_map(|(key, file)| {
+                Some(format!("{key}: {} {}", file.display(), roots(file).err()?))
+            })
             .collect()
     }
 
@@ -324,6 +331,35 @@ mod tests {
         for good in ["ops@example.net", "mailto:ops+acme@example.net"] {
             load(&format!("[issuer]\ncontact = [{good:?}]")).unwrap();
         }
+    }
+
+    #[test]
+    fn who_may_sign_in_is_checked_before_anybody_does() {
+        let grant = |rest: &str| {
+            format!(
+                "[control.sign_in]\nissuer = \"https://login.example.org\"\nclient_id = \"c\"\n\
+                 [[control.sign_in.grant]]\nvalue = \"mail\"\n{rest}"
+            )
+        };
+        load(&grant("role = \"domain-manager\"\ndomains = [\"Example.COM\"]")).unwrap();
+        check(&grant("role = \"admin\""), "control.sign_in.grant.role of \"mail\"");
+        check(&grant("rolle = \"read-only\""), "did you mean `role`?");
+        check(&grant("role = \"read-only\"\nworkspace = \"A\""), "control.sign_in.grant.workspace");
+        check(
+            &grant("role = \"read-only\"").replace("https:", "http:"),
+            "control.sign_in.issuer: write the provider's https:// URL",
+        );
+        check(
+            &grant("role = \"read-only\"")
+                .replace("client_id", "redirects = [\"http://example.net/\"]\nclient_id"),
+            "control.sign_in.redirects",
+        );
+        check("[control.sign_in]\nclient_id = \"c\"", "issuer: this key has to be set");
+        let secret = grant("role = \"read-only\"")
+            .replace("client_id", "client_secret = \"s3cret\"\nclient_id");
+        let secrets = format!("{:?}", load(&secret).unwrap().secrets());
+        assert!(secrets.contains("control.sign_in.client_secret"), "{secrets}");
+        assert!(!secrets.contains("s3cret"), "{secrets}");
     }
 
     #[test]

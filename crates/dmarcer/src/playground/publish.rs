@@ -17,13 +17,13 @@ pub(super) async fn run(
     options: &ClientOptions,
     name: &str,
 ) -> Result<(), Failure> {
-    let (context, places) = folder.context(options)?;
+    let (session, places) = folder.session(options)?;
     let key = update_key(&std::fs::read(folder.update_key())?)?;
     let mut published = BTreeSet::new();
     let mut steps = Vec::new();
     let later = format!("dmarcer dns check {name}");
-    let records = wait::until(&context, name, &later, async || {
-        let records = dns::checked(&context, name).await?;
+    let records = wait::until(&session, name, &later, async || {
+        let records = dns::checked(&session, name).await?;
         if records.is_empty() {
             let message = format!("there is nothing to publish for {name}");
             return Err(Failure::new("NOTHING_TO_PUBLISH", message)
@@ -46,7 +46,7 @@ pub(super) async fn run(
         }
     })
     .await?;
-    dns::print(&context, &records)
+    dns::print(&session, &records)
 }
 
 fn is_done(record: &Record) -> bool {

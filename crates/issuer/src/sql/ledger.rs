@@ -1,12 +1,15 @@
 //! What is counted: re-issues, which the product allows three of, and questions to the CA, which
 //! the CA allows so many of. Counted in the transaction that writes what is counted.
 
+use audit::{BeginError, Begun, Record};
 use hosting::{REISSUES_PER_WINDOW, Refusal, may_reissue};
 use jiff::Timestamp;
+use serde_json::json;
+use service::caller::{Call, Caller};
 use store::sqlx;
 use store::{StoreError, Write};
 
-use super::orders::{OrderError, OrderStep, fence};
+use super::orders::{OrderError, OrderStep, certificate_now, fence};
 use super::{Db, NewOrder, Order, Reason, from_ms, sql_limit};
 use crate::schedule::{FAILED_VALIDATIONS, ORDERS_PER_ACCOUNT, room_at};
 
@@ -19,61 +22,61 @@ pub(crate) enum TooMany {
     FailedValidations { until: Timestamp },
 }
 
+/// What became of an owner's wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reissue {
+    /// There is an order, by this id: begun now, or when the same was asked for before.
+    Order(String),
+    /// A rule says no.
+    Refused(Refusal),
+    /// The caller has used the idempotency key for something else.
+    KeyReused,
+}
+
 impl Db {
-    /// Begins an order: the rule, the order and its place in flight are one transaction, so that of
-    /// any number of requests at once no more than the allowed ones become orders.
+    /// Begins an order of our own.
     pub(crate) async fn begin(
         &self,
         new: &NewOrder,
         now: Timestamp,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let mut write = self.store.write().await?;
-        // Also locks the name on PostgreSQL: what is read below can't change until the commit.
-        sqlx::query(
-            "INSERT INTO names (domain, workspace) VALUES ($1, $2)
-             ON CONFLICT (domain) DO UPDATE SET workspace = excluded.workspace",
-        )
-        .bind(new.domain.as_str())
-        .bind(new.workspace.as_str())
-        .execute(&mut *write)
-        .await?;
-        let in_flight: Option<String> =
-            sqlx::query_scalar("SELECT order_id FROM in_flight WHERE domain = $1")
-                .bind(new.domain.as_str())
-                .fetch_optional(&mut *write)
-                .await?;
-        let allowed = match new.reason {
-            Reason::Reissue => {
-                may_reissue(&used(&mut write, &new.domain).await?, in_flight.is_some(), now)
-            }
-            _ if in_flight.is_some() => Err(Refusal::ReissueInFlight),
-            _ => Ok(()),
-        };
-        if let Err(refusal) = allowed {
+        if let Err(refusal) = insert(&mut write, new, now).await? {
             return Ok(Err(refusal));
         }
-        sqlx::query(
-            "INSERT INTO orders (id, domain, region, workspace, reason, step, sealed_key, created_at,
-                 counts)
-             VALUES ($1, $2, $3, $4, $5, 'new', $6, $7, $8)",
-        )
-        .bind(new.id.as_str())
-        .bind(new.domain.as_str())
-        .bind(new.region.as_str())
-        .bind(new.workspace.as_str())
-        .bind(new.reason.as_str())
-        .bind(new.sealed_key.as_slice())
-        .bind(now.as_millisecond())
-        .bind(i64::from(new.reason == Reason::Reissue))
-        .execute(&mut *write)
-        .await?;
-        sqlx::query("INSERT INTO in_flight (domain, order_id) VALUES ($1, $2)")
-            .bind(new.domain.as_str())
-            .bind(new.id.as_str())
-            .execute(&mut *write)
-            .await?;
         write.commit().await?;
         Ok(Ok(()))
+    }
+
+    /// Begins an order that somebody asks for, once for each idempotency key. The mark of the key and
+    /// the record of the change are in the order's own transaction: there is none of them without the
+    /// others.
+    pub(crate) async fn begin_reissue(
+        &self,
+        new: &NewOrder,
+        by: &Caller,
+        call: &Call,
+        now: Timestamp,
+    ) -> Result<Reissue, StoreError> {
+        let mut write = self.store.write().await?;
+        match self.audit.begin(&mut write, call).await {
+            Ok(Begun::First) => {}
+            Ok(Begun::Done) => return Ok(Reissue::Order(asked_before(&mut write, new).await?)),
+            Err(BeginError::KeyReused) => return Ok(Reissue::KeyReused),
+            Err(BeginError::Store(fault)) => return Err(fault),
+        }
+        if let Err(refusal) = insert(&mut write, new, now).await? {
+            return Ok(Reissue::Refused(refusal));
+        }
+        let record = Record::by_call(by, call, "certificate.reissue", &new.domain)
+            .after(json!({ "order": new.id, "region": new.region }));
+        let record = match certificate_now(&mut write, &new.domain).await? {
+            Some(before) => record.before(before),
+            None => record,
+        };
+        self.audit.record(&mut write, record).await?;
+        write.commit().await?;
+        Ok(Reissue::Order(new.id.clone()))
     }
 
     /// The newest re-issues of a domain that count, by whoever asked for them.
@@ -181,6 +184,75 @@ impl TooMany {
             TooMany::Orders { until } | TooMany::FailedValidations { until } => *until,
         }
     }
+}
+
+/// The order that the same caller has asked for with the same key: the newest, since a key counts for
+/// a day and an order is kept for ever.
+async fn asked_before(write: &mut Write, new: &NewOrder) -> Result<String, StoreError> {
+    let order = sqlx::query_scalar(
+        "SELECT id FROM orders
+         WHERE domain = $1 AND workspace = $2 AND asked_by = $3 AND key_hash = $4
+         ORDER BY created_at DESC LIMIT 1",
+    )
+    .bind(new.domain.as_str())
+    .bind(new.workspace.as_str())
+    .bind(new.asked_by.as_deref())
+    .bind(new.key_hash.as_ref().map(<[u8; 32]>::as_slice));
+    Ok(order.fetch_one(&mut **write).await?)
+}
+
+/// Writes an order: the rule, the order and its place in flight are one transaction, so that of any
+/// number of requests at once no more than the allowed ones become orders.
+async fn insert(
+    write: &mut Write,
+    new: &NewOrder,
+    now: Timestamp,
+) -> Result<Result<(), Refusal>, StoreError> {
+    // Also locks the name on PostgreSQL: what is read below can't change until the commit.
+    sqlx::query(
+        "INSERT INTO names (domain, workspace) VALUES ($1, $2)
+         ON CONFLICT (domain) DO UPDATE SET workspace = excluded.workspace",
+    )
+    .bind(new.domain.as_str())
+    .bind(new.workspace.as_str())
+    .execute(&mut **write)
+    .await?;
+    let in_flight: Option<String> =
+        sqlx::query_scalar("SELECT order_id FROM in_flight WHERE domain = $1")
+            .bind(new.domain.as_str())
+            .fetch_optional(&mut **write)
+            .await?;
+    let allowed = match new.reason {
+        Reason::Reissue => may_reissue(&used(write, &new.domain).await?, in_flight.is_some(), now),
+        _ if in_flight.is_some() => Err(Refusal::ReissueInFlight),
+        _ => Ok(()),
+    };
+    if let Err(refusal) = allowed {
+        return Ok(Err(refusal));
+    }
+    sqlx::query(
+        "INSERT INTO orders (id, domain, region, workspace, reason, step, sealed_key, created_at,
+             counts, asked_by, key_hash)
+         VALUES ($1, $2, $3, $4, $5, 'new', $6, $7, $8, $9, $10)",
+    )
+    .bind(new.id.as_str())
+    .bind(new.domain.as_str())
+    .bind(new.region.as_str())
+    .bind(new.workspace.as_str())
+    .bind(new.reason.as_str())
+    .bind(new.sealed_key.as_slice())
+    .bind(now.as_millisecond())
+    .bind(i64::from(new.reason == Reason::Reissue))
+    .bind(new.asked_by.as_deref())
+    .bind(new.key_hash.as_ref().map(<[u8; 32]>::as_slice))
+    .execute(&mut **write)
+    .await?;
+    sqlx::query("INSERT INTO in_flight (domain, order_id) VALUES ($1, $2)")
+        .bind(new.domain.as_str())
+        .bind(new.id.as_str())
+        .execute(&mut **write)
+        .await?;
+    Ok(Ok(()))
 }
 
 const REISSUES: &str = "SELECT coalesce(asked_at, created_at) AS used_at FROM orders

@@ -1,6 +1,8 @@
 //! Orders: how far they are, and how they end; each in one transaction with what hangs on it.
 
+use audit::Record;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use store::sqlx::any::AnyRow;
 use store::sqlx::{self, Row};
 use store::{StoreError, Write};
@@ -77,6 +79,10 @@ pub(crate) struct NewOrder {
     pub(crate) workspace: String,
     pub(crate) reason: Reason,
     pub(crate) sealed_key: Vec<u8>,
+    /// The caller's id; nobody's for an order of our own.
+    pub(crate) asked_by: Option<String>,
+    /// SHA-256 of the caller's idempotency key.
+    pub(crate) key_hash: Option<[u8; 32]>,
 }
 
 /// How an order failed.
@@ -151,7 +157,8 @@ impl Db {
         Ok(write.commit().await?)
     }
 
-    /// Ends an order with its certificate. The key moves with it: no key is without an owner.
+    /// Ends an order with its certificate. The key moves with it: no key is without an owner. Nobody
+    /// asks for this moment, but owners look for it, so it is written down as our own doing.
     pub(crate) async fn issued(
         &self,
         order: &Order,
@@ -162,6 +169,7 @@ impl Db {
     ) -> Result<(), OrderError> {
         let mut write = self.store.write().await?;
         fence(&mut write, order).await?;
+        let before = certificate_now(&mut write, &order.domain).await?;
         sqlx::query(
             "INSERT INTO certificates (domain, order_id, chain, sealed_key, serial, issuer,
                  not_before, not_after, renew_at, authority)
@@ -199,6 +207,16 @@ impl Db {
         .execute(&mut *write)
         .await?;
         land(&mut write, order).await?;
+        let mut after = told(&chain.serial, chain.not_after);
+        after["order"] = json!(order.id);
+        after["reason"] = json!(order.reason.as_str());
+        let record = Record::by_itself(&order.workspace, "certificate.issued", &order.domain);
+        let record = record.after(after);
+        let record = match before {
+            Some(before) => record.before(before),
+            None => record,
+        };
+        self.audit.record(&mut write, record).await?;
         Ok(write.commit().await?)
     }
 
@@ -303,6 +321,25 @@ pub(super) async fn fence(write: &mut Write, order: &Order) -> Result<(), OrderE
         0 => Err(OrderError::Overtaken(order.id.clone())),
         _ => Ok(()),
     }
+}
+
+/// A domain's certificate as records of changes tell of it.
+pub(super) async fn certificate_now(
+    write: &mut Write,
+    domain: &str,
+) -> Result<Option<Value>, StoreError> {
+    let row = sqlx::query("SELECT serial, not_after FROM certificates WHERE domain = $1")
+        .bind(domain)
+        .fetch_optional(&mut **write)
+        .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    Ok(Some(told(row.try_get("serial")?, instant(&row, "not_after")?)))
+}
+
+fn told(serial: &str, not_after: Timestamp) -> Value {
+    json!({ "serial": serial, "notAfter": not_after.to_string() })
 }
 
 async fn land(write: &mut Write, order: &Order) -> Result<(), StoreError> {

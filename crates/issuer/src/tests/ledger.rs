@@ -3,22 +3,29 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use audit::{AuditKey, Filter};
 use hosting::Refusal;
 use jiff::{SignedDuration, Timestamp};
 use rand::RngExt;
+use service::caller::{Call, Caller, IdempotencyKey, Role};
+use service::clock::SetClock;
 
 use super::world::store_url;
 use crate::certificate::Chain;
 use crate::schedule::{FAILED_VALIDATIONS, ORDERS_PER_ACCOUNT};
-use crate::sql::{Db, End, Membership, NewOrder, Order, OrderStep, Policy, Reason};
+use crate::sql::{Db, End, Membership, NewOrder, Order, OrderStep, Policy, Reason, Reissue};
 
 const WEEK: SignedDuration = SignedDuration::from_hours(7 * 24);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 async fn open() -> (Db, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let db = Db::open(&store_url(folder.path()).await).await.unwrap();
-    (db, folder)
+    (open_in(&folder).await, folder)
+}
+
+async fn open_in(folder: &tempfile::TempDir) -> Db {
+    let key = AuditKey::new(&[9; 32]).unwrap();
+    Db::open(&store_url(folder.path()).await, &key, SetClock::at(now())).await.unwrap()
 }
 
 fn now() -> Timestamp {
@@ -34,12 +41,50 @@ fn new_order(domain: &str, reason: Reason) -> NewOrder {
         workspace: "acme".into(),
         reason,
         sealed_key: vec![1],
+        asked_by: None,
+        key_hash: None,
     }
+}
+
+fn owner() -> Caller {
+    Caller::new("person:alice", "acme", Role::DomainManager)
+}
+
+/// With an idempotency key, for one and the same request.
+fn call_with_key(key: u8) -> Call {
+    let once = IdempotencyKey { key_hash: [key; 32], request_hash: [1; 32], sealing: [1; 32] };
+    Call { once: Some(once), ..Call::from_here(owner()) }
+}
+
+async fn reissue(db: &Db, call: &Call, at: Timestamp) -> Reissue {
+    let new = NewOrder {
+        asked_by: Some(owner().id),
+        key_hash: call.once.as_ref().map(|once| once.key_hash),
+        ..new_order("example.com", Reason::Reissue)
+    };
+    db.begin_reissue(&new, &owner(), call, at).await.unwrap()
+}
+
+/// What the owner's chain holds, once it is seen to be whole, oldest first.
+async fn actions(db: &Db) -> Vec<String> {
+    let chain = db.audit.verify("acme").await.unwrap();
+    assert!(chain.is_whole(), "{:?}", chain.problems);
+    let entries = db.audit.list("acme", &Filter::default(), None, 1_000).await.unwrap();
+    entries.into_iter().rev().map(|entry| entry.action).collect()
 }
 
 async fn begin(db: &Db, domain: &str, reason: Reason, at: Timestamp) -> Result<Order, Refusal> {
     let new = new_order(domain, reason);
-    db.begin(&new, at).await.unwrap()?;
+    if reason == Reason::Reissue {
+        let call = Call::from_here(owner());
+        match db.begin_reissue(&new, &owner(), &call, at).await.unwrap() {
+            Reissue::Order(id) => assert_eq!(id, new.id),
+            Reissue::Refused(refusal) => return Err(refusal),
+            Reissue::KeyReused => panic!("there is no key"),
+        }
+    } else {
+        db.begin(&new, at).await.unwrap()?;
+    }
     Ok(db.order(&new.id).await.unwrap().unwrap())
 }
 
@@ -111,7 +156,91 @@ async fn a_hundred_requests_at_once_never_give_more_than_three_nor_two_at_once()
         given += 1;
     }
     assert_eq!(given, 3);
+    // Each was written down with its outcome, and none of the refused ones.
+    assert_eq!(actions(&db).await, ["certificate.reissue", "certificate.issued"].repeat(3));
     assert!(begin(&db, "example.net", Reason::Reissue, now()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_key_asked_with_at_once_gives_one_order() {
+    let (db, _folder) = open().await;
+    let requests: Vec<_> = (0..20)
+        .map(|_| {
+            let db = db.clone();
+            tokio::spawn(async move { reissue(&db, &call_with_key(1), now()).await })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for request in requests {
+        answers.push(request.await.unwrap());
+    }
+    let order = db.in_flight("example.com").await.unwrap().unwrap();
+    assert_eq!(answers, vec![Reissue::Order(order.id); 20]);
+    assert_eq!(actions(&db).await, ["certificate.reissue"]);
+    assert_eq!(db.reissues("example.com").await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_orders_at_once_make_one_whole_chain() {
+    const NAMES: usize = 20;
+    let (db, _folder) = open().await;
+    let owners: Vec<_> = (0..NAMES)
+        .map(|n| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                for reason in [Reason::First, Reason::Reissue] {
+                    let order = begin(&db, &format!("n{n}.example"), reason, now()).await.unwrap();
+                    issue(&db, &order, now()).await;
+                }
+            })
+        })
+        .collect();
+    for owner in owners {
+        owner.await.unwrap();
+    }
+    let actions = actions(&db).await;
+    let issued = actions.iter().filter(|action| *action == "certificate.issued").count();
+    assert_eq!((actions.len(), issued), (3 * NAMES, 2 * NAMES));
+}
+
+#[tokio::test]
+async fn a_key_finds_its_own_order_again_whatever_came_after() {
+    let (db, _folder) = open().await;
+    let mut asked = Vec::new();
+    for key in 1..=3 {
+        let Reissue::Order(id) = reissue(&db, &call_with_key(key), now()).await else {
+            panic!("there are three");
+        };
+        let order = db.order(&id).await.unwrap().unwrap();
+        let order = ask(&db, &order, now()).await.unwrap();
+        issue(&db, &order, now()).await;
+        asked.push(id);
+    }
+    // The rule would refuse a fourth; but these are none.
+    for (key, id) in (1..=3).zip(asked) {
+        assert_eq!(reissue(&db, &call_with_key(key), now()).await, Reissue::Order(id));
+    }
+    assert_eq!(db.reissues("example.com").await.unwrap().len(), 3);
+    assert_eq!(actions(&db).await.len(), 6);
+
+    let refused = reissue(&db, &call_with_key(4), now()).await;
+    assert!(matches!(refused, Reissue::Refused(Refusal::ReissueLimit { .. })));
+    // What was refused has not used its key up.
+    let later = now() + WEEK + SECOND;
+    assert!(matches!(reissue(&db, &call_with_key(4), later).await, Reissue::Order(_)));
+}
+
+#[tokio::test]
+async fn a_key_that_was_used_for_another_request_begins_nothing() {
+    let (db, _folder) = open().await;
+    let first = reissue(&db, &call_with_key(1), now()).await;
+    let mut other = call_with_key(1);
+    if let Some(once) = &mut other.once {
+        once.request_hash = [2; 32];
+    }
+    assert_eq!(reissue(&db, &other, now()).await, Reissue::KeyReused);
+    assert_eq!(reissue(&db, &call_with_key(1), now()).await, first);
+    assert_eq!(actions(&db).await, ["certificate.reissue"]);
 }
 
 #[tokio::test]
@@ -214,7 +343,7 @@ async fn the_accounts_orders_are_bounded_and_remembered() {
         order = ask(&db, &order, now()).await.unwrap();
     }
     // A restart forgets nothing.
-    let db = Db::open(&store_url(folder.path()).await).await.unwrap();
+    let db = open_in(&folder).await;
     let until = now() + ORDERS_PER_ACCOUNT.window;
     assert_eq!(ask(&db, &order, until - SECOND).await.unwrap_err(), until);
     // Another account, of a staging directory for one, has a limit of its own; the local CA none.

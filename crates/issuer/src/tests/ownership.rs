@@ -1,11 +1,14 @@
 //! Whose a name is: control's word, and what holds while it says none.
 
+use audit::Filter;
+use hosting::{Domain, Refusal};
+use service::caller::{Call, Caller, Role};
 use tonic::Code;
 use wire::issuer::CertificateStatus;
 
 use super::world::{self, World, wait_for};
-use crate::order::{self, Begun};
-use crate::sql::Reason;
+use crate::order;
+use crate::sql::{Reason, Reissue};
 
 #[tokio::test]
 async fn nothing_is_ordered_without_controls_word() {
@@ -128,8 +131,15 @@ async fn a_removed_name_is_nobodys_while_control_is_away() {
 async fn a_reissue_is_not_begun_for_another_workspace_than_the_one_that_asks() {
     let world = World::local().await;
     world.control.claim("example.com", "acme", true);
-    let asked = |workspace| order::begin_reissue(&world.core, "example.com", "eu-1", workspace);
-    assert!(matches!(asked("other").await.unwrap(), Begun::Denied));
-    assert!(world.core.db.in_flight("example.com").await.unwrap().is_none());
-    assert!(matches!(asked("acme").await.unwrap(), Begun::Order(_)));
+    let (core, domain) = (&world.core, &Domain::parse("example.com").unwrap());
+    let asked = async |workspace| {
+        let by = Caller::new("test", workspace, Role::DomainManager);
+        let call = Call::from_here(by.clone());
+        order::begin_reissue(core, domain, "eu-1", &by, &call).await.unwrap()
+    };
+    let refused = Refusal::NotProven { domain: domain.clone() };
+    assert_eq!(asked("other").await, Reissue::Refused(refused));
+    assert!(core.db.in_flight("example.com").await.unwrap().is_none());
+    assert!(core.db.audit.list("other", &Filter::default(), None, 9).await.unwrap().is_empty());
+    assert!(matches!(asked("acme").await, Reissue::Order(_)));
 }

@@ -316,8 +316,10 @@ async fn issuer_in_a_process() {
         world.certificate(&format!("k{n}.example")).await;
     }
     let mut told = String::new();
+    let mut issued = 0;
     for n in 0..names {
         for order in world.orders("acme", &format!("k{n}.example")).await {
+            issued += usize::from(order.outcome() == OrderOutcome::Issued);
             told.push_str(&format!(
                 "k{n} {:?} {:?} {}\n",
                 order.reason(),
@@ -326,6 +328,10 @@ async fn issuer_in_a_process() {
             ));
         }
     }
+    // No kill comes between an order's end and its record.
+    let audit = &world.core.db.audit;
+    let chain = audit.verify("acme").await.unwrap();
+    assert!(chain.is_whole() && chain.sequence == issued as u64, "{issued}: {chain:?}");
     std::fs::write(folder.join("done.new"), told).unwrap();
     std::fs::rename(folder.join("done.new"), folder.join("done")).unwrap();
 }

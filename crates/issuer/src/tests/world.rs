@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use audit::AuditKey;
 use bus::embedded::EmbeddedBus;
 use bus::{Bytes, SharedBus};
 use jiff::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 use service::Shutdown;
-use service::caller::{Caller, Role};
+use service::caller::{Call, Caller, Role};
 use service::clock::{Clock, SetClock, SharedClock};
 use service::config::Secret;
+use service::page::PageTokens;
 use service::sealed::Kek;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -196,10 +198,16 @@ impl World {
     }
 
     async fn change_certificate(&self, set: &str, domain: &str) {
+        self.sql(format!("UPDATE certificates SET {set} WHERE domain = '{domain}'")).await;
+    }
+
+    /// What somebody does who has the database, and says how many rows it was.
+    pub(super) async fn sql(&self, statement: String) -> u64 {
         let pool = store::sqlx::AnyPool::connect(&self.store_url).await.unwrap();
-        let change = format!("UPDATE certificates SET {set} WHERE domain = '{domain}'");
-        store::sqlx::query(store::sqlx::AssertSqlSafe(change)).execute(&pool).await.unwrap();
+        let statement = store::sqlx::query(store::sqlx::AssertSqlSafe(statement));
+        let rows = statement.execute(&pool).await.unwrap().rows_affected();
         pool.close().await;
+        rows
     }
 
     pub(super) async fn start_with_other_kek(&self) -> Result<crate::Issuer, StartError> {
@@ -250,6 +258,8 @@ impl World {
             workspace: "acme".into(),
             reason,
             sealed_key: vec![1],
+            asked_by: None,
+            key_hash: None,
         };
         db.begin(&new, self.clock.now()).await.unwrap().unwrap();
         db.order(&new.id).await.unwrap().unwrap()
@@ -390,8 +400,19 @@ impl World {
         workspace: &str,
         domain: &str,
     ) -> Result<v1::ReissueCertificateResponse, Status> {
-        let request = v1::ReissueCertificateRequest { domain: domain.to_owned() };
-        Ok(self.api().reissue_certificate(by(workspace, request)).await?.into_inner())
+        let by = Caller::new("test", workspace, Role::DomainManager);
+        self.reissue_by(Call::from_here(by), domain).await
+    }
+
+    pub(super) async fn reissue_by(
+        &self,
+        call: Call,
+        domain: &str,
+    ) -> Result<v1::ReissueCertificateResponse, Status> {
+        let message = v1::ReissueCertificateRequest { domain: domain.to_owned() };
+        let mut request = Request::new(message);
+        request.extensions_mut().insert(call);
+        Ok(self.api().reissue_certificate(request).await?.into_inner())
     }
 
     pub(super) async fn orders(&self, workspace: &str, domain: &str) -> Vec<v1::Order> {
@@ -451,6 +472,8 @@ fn parts(
         trust: Trust::pin(root.public_key()),
         signer: Signer::delegated_by(root, "issuer", &key, &buckets).unwrap(),
         control: service::peer::peer(&control.address, &Secret::new("t".into())).unwrap(),
+        pages: PageTokens::new(&[3; 32]),
+        audit_key: AuditKey::new(&[9; 32]).unwrap(),
         clock,
         local_root_file: folder.path().join("local-ca.pem"),
         shutdown: shutdown.clone(),
@@ -479,11 +502,8 @@ async fn say(
 
 fn by<T>(workspace: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.extensions_mut().insert(Caller {
-        name: "test".into(),
-        workspace: workspace.to_owned(),
-        role: Role::DomainManager,
-    });
+    let caller = Caller::new("test", workspace, Role::DomainManager);
+    request.extensions_mut().insert(Call::from_here(caller));
     request
 }
 

@@ -34,8 +34,11 @@ pub trait Identify: Send + Sync {
 pub struct Known {
     here: Arc<HashMap<[u8; 32], Caller>>,
     elsewhere: Option<Arc<dyn Identify>>,
-    remembered: Arc<Mutex<HashMap<([u8; 32], String), Remembered>>>,
+    remembered: Arc<Mutex<Answers>>,
 }
+
+/// By the hash of the token, and the workspace that was asked for.
+type Answers = HashMap<([u8; 32], String), Remembered>;
 
 struct Remembered {
     until: Instant,
@@ -95,7 +98,7 @@ impl Known {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<([u8; 32], String), Remembered>> {
+    fn lock(&self) -> MutexGuard<'_, Answers> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
