@@ -134,6 +134,8 @@ pub(crate) struct Core {
     trust: Trust,
     signer: Signer,
     audit: Audit,
+    /// One caller at a time goes through the audit log.
+    verifying: tokio::sync::Mutex<()>,
     callers: identity::Callers,
     sign_in: Option<sign_in::SignIn>,
     pages: PageTokens,
@@ -172,6 +174,7 @@ pub async fn start(parts: Parts) -> Result<Control, StartError> {
         trust: parts.trust,
         signer: parts.signer,
         audit,
+        verifying: tokio::sync::Mutex::default(),
         callers: identity::Callers::new(&parts.admin_token),
         sign_in,
         pages: parts.pages,

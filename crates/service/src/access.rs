@@ -77,7 +77,7 @@ impl Access {
         let from = from(&request);
         let (caller, token) = match rule.need {
             Need::Nothing => {
-                self.limits.nobody(from).map_err(rate_limited)?;
+                self.limits.nobodys(from).map_err(rate_limited)?;
                 (None, None)
             }
             Need::Role(role) => {
@@ -132,8 +132,9 @@ impl Access {
         };
         let known = self.known.caller(token, workspace).await;
         match known {
-            Err(refused) if refused.code() == Code::Unauthenticated => {
-                self.limits.nobody(from).map_err(rate_limited)?;
+            // A good token that asks for workspaces it does not have counts, too: whose it is, nobody says.
+            Err(refused) if refused.code() != Code::Unavailable => {
+                self.limits.failed(from).map_err(rate_limited)?;
                 Err(refused)
             }
             known => known,

@@ -61,6 +61,8 @@ impl AuditService for Api {
         if all {
             require(&caller, Role::PlatformAdmin)?;
         }
+        // Going through all records takes connections that other calls need.
+        let _alone = self.core.verifying.lock().await;
         let audit = &self.core.audit;
         let chains = match all {
             true => audit.verify_all().await,

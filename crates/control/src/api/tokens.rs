@@ -24,7 +24,7 @@ use crate::identity::{
     self, Failure, Granted, Life, MAX_TOKENS, Maker, Owner, OwnerId, Power, Purpose, Refused,
     Standing, Wanted, asked_role, domains, is_admin_token, lasts, name, role_to_wire,
 };
-use crate::sql::{TokenPage, TokenRow, View};
+use crate::sql::{Own, TokenPage, TokenRow, View};
 
 /// A revocation of everything that was made with a token ends so many of them in one go, and looks
 /// again until none is left.
@@ -334,9 +334,13 @@ fn power(caller: &Caller) -> Result<Power, Status> {
 }
 
 fn view(caller: &Caller) -> Result<View, Status> {
+    let own = match caller.id.strip_prefix("token:") {
+        Some(token) => Own::MadeWith(token.to_owned()),
+        None => Own::OwnedBy(caller.owner.clone()),
+    };
     Ok(View {
         workspace: workspace(&caller.workspace)?,
-        owner: caller.owner.clone(),
+        own,
         everybodys: caller.role >= Role::PlatformAdmin,
     })
 }

@@ -19,7 +19,7 @@ pub(crate) use members::{Held, Member};
 pub(crate) use people::{Person, platform_admins};
 pub(crate) use regions::Region;
 pub(crate) use sign_ins::SignInRow;
-pub(crate) use tokens::{TokenPage, TokenRow, View};
+pub(crate) use tokens::{Own, TokenPage, TokenRow, View};
 pub(crate) use versions::VersionRow;
 pub(crate) use workspaces::Workspace;
 

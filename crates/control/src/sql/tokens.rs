@@ -31,10 +31,45 @@ pub(crate) struct TokenRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) workspace: WorkspaceId,
-    /// Sees their own, those that are owned by this.
-    pub(crate) owner: String,
+    pub(crate) own: Own,
     /// Sees everybody's.
     pub(crate) everybodys: bool,
+}
+
+/// Which tokens are somebody's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// A person's, or the configured token's: all that it owns.
+    OwnedBy(String),
+    /// An API token's: itself, and what was made with it. Other tokens of its owner may do more than it.
+    MadeWith(String),
+}
+
+impl View {
+    /// Tokens that are seen from workspace $1 by who looks as $2, and everybody's with $3 = 1: those of
+    /// the workspace, and sign-ins of who has a role in it.
+    fn seen(&self) -> String {
+        let own = match self.own {
+            Own::OwnedBy(_) => "t.owner = $2",
+            Own::MadeWith(_) => "(t.id = $2 OR t.made_with = $2)",
+        };
+        format!(
+            "(t.workspace = $1 AND ({own} OR $3 = 1)
+              OR t.workspace IS NULL AND ({own} OR $3 = 1 AND EXISTS (
+                SELECT 1 FROM people p WHERE t.owner = 'person:' || p.id AND (
+                    EXISTS (SELECT 1 FROM members m WHERE m.workspace = $1
+                            AND (m.who = p.email OR m.who = 'sub:' || p.subject))
+                    OR EXISTS (SELECT 1 FROM granted g
+                               WHERE g.workspace = $1 AND g.person = p.id)))))"
+        )
+    }
+
+    fn as_whom(&self) -> &str {
+        match &self.own {
+            Own::OwnedBy(owner) => owner,
+            Own::MadeWith(token) => token,
+        }
+    }
 }
 
 /// Which part of a list of tokens.
@@ -54,15 +89,6 @@ const SHOWN: &str =
     "SELECT t.id, t.name, t.kind, t.workspace, t.role, t.domains, t.owner, t.made_with,
     t.created_at, t.expires_at, t.last_used_at, t.revoked_at, t.revoked_by,
     w.closed_at AS workspace_closed_at FROM tokens t LEFT JOIN workspaces w ON w.id = t.workspace";
-
-/// Tokens that are seen from workspace $1 by all who look as $2, and everybody's with $3 = 1: those of
-/// the workspace, and sign-ins of who has a role in it.
-const SEEN: &str = "(t.workspace = $1 AND (t.owner = $2 OR $3 = 1)
-    OR t.workspace IS NULL AND (t.owner = $2 OR $3 = 1 AND EXISTS (
-        SELECT 1 FROM people p WHERE t.owner = 'person:' || p.id AND (
-            EXISTS (SELECT 1 FROM members m WHERE m.workspace = $1
-                    AND (m.who = p.email OR m.who = 'sub:' || p.subject))
-            OR EXISTS (SELECT 1 FROM granted g WHERE g.workspace = $1 AND g.person = p.id)))))";
 
 impl TokenRow {
     /// The token with this hash.
@@ -91,10 +117,10 @@ impl TokenRow {
         id: &str,
         view: &View,
     ) -> Result<Option<TokenRow>, StoreError> {
-        let sql = format!("{SHOWN} WHERE t.id = $4 AND {SEEN}");
+        let sql = format!("{SHOWN} WHERE t.id = $4 AND {}", view.seen());
         let row = query(AssertSqlSafe(sql))
             .bind(view.workspace.as_str())
-            .bind(&view.owner)
+            .bind(view.as_whom())
             .bind(i64::from(view.everybodys))
             .bind(id)
             .fetch_optional(executor)
@@ -108,9 +134,10 @@ impl TokenRow {
         view: &View,
         page: &TokenPage,
     ) -> Result<Vec<TokenRow>, StoreError> {
+        let seen = view.seen();
         let (before, id) = page.after.clone().unwrap_or((Timestamp::MAX, String::new()));
         let sql = format!(
-            "{SHOWN} WHERE {SEEN}
+            "{SHOWN} WHERE {seen}
              AND ($4 = 1 OR t.revoked_at IS NULL AND t.expires_at > $5
                   AND (t.kind <> 'sign-in' OR coalesce(t.last_used_at, t.created_at) > $6))
              AND (t.created_at < $7 OR t.created_at = $7 AND t.id < $8)
@@ -118,7 +145,7 @@ impl TokenRow {
         );
         let rows = query(AssertSqlSafe(sql))
             .bind(view.workspace.as_str())
-            .bind(&view.owner)
+            .bind(view.as_whom())
             .bind(i64::from(view.everybodys))
             .bind(i64::from(page.all))
             .bind(millis(page.now))

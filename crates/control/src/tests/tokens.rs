@@ -179,19 +179,22 @@ async fn tokens_are_seen_by_their_owner_and_by_platform_admins_of_the_workspace(
     let (alice, bob) = (world.sign_in("alice").await, world.sign_in("bob").await);
     let (here, there) = (alice.within("default"), alice.within("acme"));
     let (one, _) = here.make(Role::ReadOnly).await;
+    let (_, stronger) = here.make(Role::DomainManager).await;
     let (_, elsewhere) = there.make(Role::ReadOnly).await;
     let (_, bobs) = bob.make(Role::ReadOnly).await;
     let (_, roots) = world.admin().make(Role::ReadOnly).await;
 
     let mine = here.tokens(true).await;
-    assert_eq!(ids(&mine).len(), 2, "{mine:?}");
+    assert_eq!(ids(&mine).len(), 3, "{mine:?}");
     assert!(mine.iter().all(|token| token.owner == "alice@example.org"));
-    // A token sees what belongs to its owner, in its own workspace.
-    assert_eq!(ids(&one.tokens(true).await), ids(&mine));
+    // A token sees itself: a leaked one must not end its owner's others.
+    assert_eq!(one.tokens(true).await.len(), 1);
+    let refused = one.revoke(&stronger, true).await.unwrap_err();
+    assert_eq!(told(&refused).reason, "TOKEN_NOT_FOUND");
     assert_eq!(ids(&there.tokens(true).await).len(), 2, "her sign-in, and the one of acme");
 
     // A Platform admin sees those of the workspace, and who is signed in there.
-    assert_eq!(world.admin().tokens(true).await.len(), 5);
+    assert_eq!(world.admin().tokens(true).await.len(), 6);
     assert_eq!(world.admin().within("acme").tokens(true).await.len(), 2);
 
     // To everybody else they are as if they were not.

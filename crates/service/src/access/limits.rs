@@ -63,6 +63,9 @@ struct Counted {
     /// A lane of their own for calls in an emergency: as wide as the other, and never full of it.
     emergencies: Limiter<String>,
     failed: Limiter<Option<IpAddr>>,
+    /// Calls that need no token, apart from wrong ones: a program that goes on with a revoked token holds
+    /// up nobody's sign-in.
+    nobodys: Limiter<Option<IpAddr>>,
 }
 
 impl Limits {
@@ -75,6 +78,7 @@ impl Limits {
             workspaces: Limiter::new(config.workspace_per_second, config.workspace_at_once),
             emergencies: Limiter::new(config.token_per_second, config.token_at_once),
             failed: Limiter::new(number(FAILED_PER_SECOND), number(FAILED_AT_ONCE)),
+            nobodys: Limiter::new(number(FAILED_PER_SECOND), number(FAILED_AT_ONCE)),
         }))
     }
 
@@ -90,15 +94,31 @@ impl Limits {
         self.0.workspaces.count(&caller.workspace, "this workspace's")
     }
 
-    /// Counts one call that nobody answers for: a wrong token, or none where none is needed.
-    pub(super) fn nobody(&self, from: Option<IpAddr>) -> Result<(), TooMuch> {
-        self.0.failed.count(&from, "this address's")
+    /// Counts one call whose token was refused.
+    pub(super) fn failed(&self, from: Option<IpAddr>) -> Result<(), TooMuch> {
+        self.0.failed.count(&from.map(one_hosts), "this address's")
+    }
+
+    /// Counts one call that needs no token.
+    pub(super) fn nobodys(&self, from: Option<IpAddr>) -> Result<(), TooMuch> {
+        self.0.nobodys.count(&from.map(one_hosts), "this address's")
     }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits::new(&LimitsConfig::default())
+    }
+}
+
+/// A host has a whole /64 of IPv6 addresses, and may call from each.
+fn one_hosts(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = u128::from(address) >> 64 << 64;
+            IpAddr::V6(network.into())
+        }
     }
 }
 
@@ -178,6 +198,18 @@ mod tests {
         limits.call(&caller, false).unwrap();
         limits.call(&caller, false).unwrap_err();
         limits.call(&caller, true).unwrap();
+    }
+
+    #[test]
+    fn a_hosts_many_addresses_count_as_one_and_wrong_tokens_hold_up_no_sign_in() {
+        let limits = Limits::default();
+        let address = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        for n in 0..FAILED_AT_ONCE {
+            limits.failed(address(&format!("2001:db8::{n:x}"))).unwrap();
+        }
+        limits.failed(address("2001:db8::ffff")).unwrap_err();
+        limits.failed(address("2001:db8:0:1::1")).unwrap();
+        limits.nobodys(address("2001:db8::1")).unwrap();
     }
 
     #[test]
